@@ -1,0 +1,2 @@
+//! common
+#![no_std]
