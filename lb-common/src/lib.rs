@@ -1,2 +1,30 @@
-//! common
+//! What the XDP program and the agent share: the maps' types, the hash, and the layout version.
+//!
+//! Everything here is plain data in the host's byte order unless a name ends in `_be`. IP addresses are kept as they
+//! are on the wire, four bytes to a `u32`, so that neither side converts anything on the packet's way.
+//! The program is built for little-endian BPF; [`key`] says where that shows.
+
 #![no_std]
+
+pub mod backend;
+pub mod checksum;
+pub mod control;
+pub mod counter;
+pub mod filter;
+pub mod hash;
+pub mod key;
+pub mod layout;
+pub mod reason;
+pub mod service;
+pub mod slot;
+
+pub use backend::{Backend, BackendState, Mode, NextHop};
+pub use control::{Control, Interface, Live, Owner};
+pub use counter::Counter;
+pub use key::{Address, ServiceKey};
+pub use layout::LAYOUT_VERSION;
+pub use reason::Reason;
+pub use service::Service;
+pub use slot::Slot;
+
+const _: () = assert!(cfg!(target_endian = "little"), "the map layouts assume a little-endian host");

@@ -1,0 +1,125 @@
+//! A backend: one real server of one service, as the data plane sees it.
+
+use crate::key::Address;
+use bytemuck::{Pod, Zeroable};
+
+/// An entry of the backend table; its index is the backend id that slots hold, the same in both banks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Backend {
+    /// A [`NextHop`], one aligned word: the agent may change it at any time.
+    pub next_hop: u64,
+    /// The real server's address, wire order.
+    pub address: Address,
+    /// The real server's port, network order; 0: the port the client asked for.
+    pub port_be: u16,
+    /// [`crate::key::IPV4`] or [`crate::key::IPV6`]; 0: a free entry.
+    pub family: u8,
+    /// A [`Mode`].
+    pub mode: u8,
+    /// A [`BackendState`]: what health said last. Not looked at by packets; the next start of the agent begins with it.
+    pub state: u8,
+    /// Zero.
+    pub pad: u8,
+    /// Configured weight.
+    pub weight: u16,
+    /// Counts the lives of this id: it tells a reused id from its former holder.
+    pub generation: u16,
+    /// The service's `id`.
+    pub service: u16,
+    /// Zero.
+    pub pad2: u32,
+}
+
+const _: () = assert!(size_of::<Backend>() == 40 && align_of::<Backend>() == 8);
+
+/// Where frames for a backend go: the destination MAC in bits 0..48 (first octet lowest, as a little-endian load of
+/// the frame sees it), the egress interface's place in [`crate::Control::interfaces`] in bits 48..64. 0: not resolved.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct NextHop(pub u64);
+
+/// The bits of a word that hold a MAC address.
+pub const MAC_MASK: u64 = (1 << 48) - 1;
+
+/// A MAC address as the low 48 bits of a word.
+pub const fn mac_word(mac: [u8; 6]) -> u64 {
+    u64::from_le_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 0])
+}
+
+/// The octets of a MAC address kept in the low 48 bits of a word.
+pub const fn mac_octets(word: u64) -> [u8; 6] {
+    let b = word.to_le_bytes();
+    [b[0], b[1], b[2], b[3], b[4], b[5]]
+}
+
+impl NextHop {
+    /// Not resolved yet: packets are dropped and counted.
+    pub const UNRESOLVED: Self = Self(0);
+
+    /// A neighbour's MAC behind the interface at `interface` of the interface table.
+    pub const fn new(mac: [u8; 6], interface: u16) -> Self {
+        Self(mac_word(mac) | (interface as u64) << 48)
+    }
+
+    /// Destination MAC as a word.
+    #[inline(always)]
+    pub const fn mac(self) -> u64 {
+        self.0 & MAC_MASK
+    }
+
+    /// Place of the egress interface in the interface table.
+    #[inline(always)]
+    pub const fn interface(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+}
+
+/// How packets reach a backend.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Direct routing: only the MAC addresses and the TTL change.
+    Dr = 1,
+    /// The real server is this host: its packets are passed up.
+    Local = 2,
+}
+
+impl TryFrom<u8> for Mode {
+    type Error = u8;
+
+    fn try_from(code: u8) -> Result<Self, u8> {
+        match code {
+            1 => Ok(Self::Dr),
+            2 => Ok(Self::Local),
+            other => Err(other),
+        }
+    }
+}
+
+/// What health last said of a backend.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendState {
+    /// Takes its share of new flows.
+    Up = 1,
+    /// Out of the table: its check fails.
+    Down = 2,
+}
+
+impl TryFrom<u8> for BackendState {
+    type Error = u8;
+
+    fn try_from(code: u8) -> Result<Self, u8> {
+        match code {
+            1 => Ok(Self::Up),
+            2 => Ok(Self::Down),
+            other => Err(other),
+        }
+    }
+}
+
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya's marker trait, beside bytemuck's checked one")]
+// SAFETY: `Pod` by bytemuck: no padding, every bit pattern valid.
+unsafe impl aya::Pod for Backend {}

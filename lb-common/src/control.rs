@@ -1,0 +1,115 @@
+//! The control block: the single element of the map every packet reads first.
+//!
+//! One array look-up brings the live word, the address filter, the interfaces and the ownership words, where four maps
+//! would cost four.
+
+use crate::filter;
+use bytemuck::{Pod, Zeroable};
+
+/// Places in the interface table; a power of two.
+pub const INTERFACES: usize = 256;
+/// How many places a look-up by ifindex tries.
+pub const INTERFACE_PROBES: usize = 4;
+/// Ownership words; a power of two.
+pub const OWNERS: usize = 512;
+/// The ownership word of services that no virtual router governs.
+pub const ALWAYS_OWNED: u16 = 0;
+
+/// What every packet reads first.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub struct Control {
+    /// A [`Live`] word: which bank is live. Its store is the commit.
+    pub live: u64,
+    /// Seed of the service table's hash, one for each bank.
+    pub service_seed: [u32; 2],
+    /// The address filter, see [`crate::filter`].
+    pub filter: [u64; filter::WORDS],
+    /// [`Owner`] words.
+    pub owners: [u64; OWNERS],
+    /// Interfaces by ifindex, open addressing from `ifindex & (INTERFACES - 1)`.
+    pub interfaces: [Interface; INTERFACES],
+}
+
+const _: () = assert!(size_of::<Control>() % 8 == 0 && align_of::<Control>() == 8);
+
+/// The live word: the bank in bit 0, the generation (number of commits) above it.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Live(pub u64);
+
+impl Live {
+    /// The bank packets read: 0 or 1.
+    #[inline(always)]
+    pub const fn bank(self) -> u32 {
+        self.0 as u32 & 1
+    }
+
+    /// How many commits there were.
+    pub const fn generation(self) -> u64 {
+        self.0 >> 1
+    }
+
+    /// The word that makes the other bank live, one generation on.
+    pub const fn flipped(self) -> Self {
+        Self((self.generation() + 1) << 1 | (self.bank() ^ 1) as u64)
+    }
+}
+
+/// Who owns a virtual router's addresses, in one word: its store moves all of them at once.
+/// Bits 0..48: the virtual MAC that packets may be addressed to (0: none), then flags.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Owner(pub u64);
+
+impl Owner {
+    /// This host forwards for the addresses.
+    pub const FORWARDS: u64 = 1 << 48;
+    /// This host does not forward, but the addresses are still on it: its own stack would answer with a reset, so
+    /// packets are dropped.
+    pub const STILL_LOCAL: u64 = 1 << 49;
+
+    /// The virtual MAC as a word; 0: none.
+    #[inline(always)]
+    pub const fn virtual_mac(self) -> u64 {
+        self.0 & crate::backend::MAC_MASK
+    }
+
+    /// True where packets are to be forwarded.
+    #[inline(always)]
+    pub const fn forwards(self) -> bool {
+        self.0 & Self::FORWARDS != 0
+    }
+
+    /// True where packets must not reach the host's stack.
+    #[inline(always)]
+    pub const fn still_local(self) -> bool {
+        self.0 & Self::STILL_LOCAL != 0
+    }
+}
+
+/// An interface that packets come from or go to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Interface {
+    /// Its MAC address as a word: what packets must be addressed to, and the source of what is sent.
+    pub mac: u64,
+    /// The kernel's index of the device that frames enter and leave by; 0: a free place.
+    pub ifindex: u32,
+    /// VLAN ids that frames carry there: outer in the low 16 bits, inner in the high ones; 0: none.
+    pub vlans: u32,
+    /// Bits of `INTERFACE_*`.
+    pub flags: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Frames may leave by this interface.
+pub const INTERFACE_TRANSMITS: u32 = 1;
+
+const _: () = assert!(size_of::<Interface>() == 24);
+
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya's marker trait, beside bytemuck's checked one")]
+// SAFETY: `Pod` by bytemuck: no padding, every bit pattern valid.
+unsafe impl aya::Pod for Control {}

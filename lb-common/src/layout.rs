@@ -1,0 +1,34 @@
+//! What must be equal for one version of the agent to trust what another left pinned.
+
+/// Version of every type in this crate and of every map's meaning; part of the pin directory's name.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Names of the maps in the program's object, and of their pins.
+pub mod map {
+    /// One [`crate::Control`].
+    pub const CONTROL: &str = "CONTROL";
+    /// [`crate::Service`] entries, two banks.
+    pub const SERVICES: &str = "SERVICES";
+    /// [`crate::Slot`] words, ranges handed out by the agent.
+    pub const SLOTS: &str = "SLOTS";
+    /// [`crate::Backend`] entries, two banks.
+    pub const BACKENDS: &str = "BACKENDS";
+    /// [`crate::Counter`] by backend id, per CPU.
+    pub const BACKEND_COUNTERS: &str = "BACKEND_COUNTERS";
+    /// Packets by service and [`crate::Reason`], per CPU.
+    pub const REASON_COUNTERS: &str = "REASON_COUNTERS";
+
+    /// Every map.
+    pub const ALL: [&str; 6] = [CONTROL, SERVICES, SLOTS, BACKENDS, BACKEND_COUNTERS, REASON_COUNTERS];
+}
+
+/// Names of the constants that the agent sets when it loads the program.
+pub mod constant {
+    /// `u32`: entries of one bank of the service table, a power of two.
+    pub const SERVICE_CAPACITY: &str = "SERVICE_CAPACITY";
+    /// `u32`: entries of one bank of the backend table.
+    pub const BACKEND_CAPACITY: &str = "BACKEND_CAPACITY";
+}
+
+/// Name of the XDP program in the object.
+pub const PROGRAM: &str = "lb";

@@ -1,0 +1,92 @@
+//! Why a packet met its verdict. Every verdict names one.
+
+/// Reasons a service's row has room for; a power of two.
+pub const REASONS: u32 = 64;
+
+/// What became of the packets of a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Sent to a real server.
+    Forwarded,
+    /// Handed to the host's own stack.
+    Passed,
+    /// Dropped.
+    Dropped,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $name:literal, $fate:ident, counted: $counted:literal;)+) => {
+        /// Why a packet was forwarded, passed or dropped. The number is its column in a service's row of counters.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Reason { $($(#[doc = $doc])+ $variant = $code,)+ }
+
+        impl Reason {
+            /// Every reason, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name that status, metrics and logs show.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What became of the packet.
+            pub const fn fate(self) -> Fate {
+                match self { $(Self::$variant => Fate::$fate,)+ }
+            }
+
+            /// Whether the reason has a counter of its own. The most frequent ones have none: forwarded packets are
+            /// counted by backend, and the host's own traffic is not to pay for being counted.
+            #[inline(always)]
+            pub const fn counted(self) -> bool {
+                match self { $(Self::$variant => $counted,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Sent to a real server.
+    Forwarded = 0, "forwarded", Forwarded, counted: false;
+    /// Neither IPv4 nor IPv6, or neither TCP nor UDP: the host's business.
+    NotBalanced = 1, "not_balanced", Passed, counted: false;
+    /// Not for the address and port of a service.
+    NotAService = 2, "not_a_service", Passed, counted: false;
+    /// Shorter than its headers say. The host's stack discards it in silence.
+    Truncated = 3, "truncated", Passed, counted: true;
+    /// For a service's address, but the frame is for another station: a flooded frame.
+    ForeignMac = 4, "foreign_mac", Passed, counted: true;
+    /// The real server is this host.
+    RealServerIsLocal = 5, "real_server_is_local", Passed, counted: false;
+    /// This host is not the owner of the virtual address.
+    NotOwner = 6, "not_owner", Passed, counted: true;
+    /// A fragment without a transport header: it cannot be told where its first one went.
+    LaterFragment = 7, "later_fragment", Passed, counted: true;
+    /// Not the owner, but the address is still on this host, whose stack would answer with a reset.
+    NotOwnerStillLocal = 16, "not_owner_still_local", Dropped, counted: true;
+    /// TTL or hop limit would reach zero here.
+    TtlExpired = 17, "ttl_expired", Dropped, counted: true;
+    /// The service has no live real server.
+    NoRealServer = 18, "no_real_server", Dropped, counted: true;
+    /// The real server's next hop is not resolved.
+    NextHopUnresolved = 19, "next_hop_unresolved", Dropped, counted: true;
+    /// The interface towards the real server cannot send.
+    EgressUnusable = 20, "egress_unusable", Dropped, counted: true;
+    /// The frame's VLAN is not the one the real server is reached by.
+    VlanMismatch = 21, "vlan_mismatch", Dropped, counted: true;
+    /// First fragment of a datagram for a service: its rest could not follow.
+    Fragment = 22, "fragment", Dropped, counted: true;
+    /// IPv6 extension headers for a virtual address, too many or too long to see past.
+    ExtensionHeaders = 23, "extension_headers", Dropped, counted: true;
+    /// The maps contradict each other. Cannot happen; counted so that it would be seen.
+    Inconsistent = 24, "inconsistent", Dropped, counted: true;
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < Reason::ALL.len() {
+        assert!((Reason::ALL[i] as u32) < REASONS);
+        assert!(i == 0 || (Reason::ALL[i - 1] as u8) < Reason::ALL[i] as u8);
+        i += 1;
+    }
+};

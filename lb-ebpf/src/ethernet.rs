@@ -1,0 +1,78 @@
+//! The Ethernet header and up to two VLAN tags.
+
+use crate::frame::{Bytes, Frame};
+
+/// IPv4, as a little-endian load of the wire's bytes sees it.
+pub const IPV4: u16 = 0x0800_u16.to_be();
+/// IPv6, likewise.
+pub const IPV6: u16 = 0x86dd_u16.to_be();
+/// IEEE 802.1Q customer tag.
+const VLAN: u16 = 0x8100_u16.to_be();
+/// IEEE 802.1ad service tag.
+const SERVICE_VLAN: u16 = 0x88a8_u16.to_be();
+/// The VLAN id's bits of a tag (IEEE 802.1Q §9.6).
+const VLAN_ID: u16 = 0x0fff;
+
+/// Length of the header without tags, bytes.
+pub const HEADER: usize = 14;
+/// Length of a tag, bytes.
+const TAG: usize = 4;
+
+/// A frame's link layer.
+#[derive(Clone, Copy)]
+pub struct Ethernet {
+    /// The two addresses and the type.
+    pub header: Bytes<HEADER>,
+    /// Type of the payload, wire order.
+    pub ether_type: u16,
+    /// Offset of the payload, bytes.
+    pub payload: usize,
+    /// VLAN ids: outer in the low half, inner in the high half, 0: none.
+    pub vlans: u32,
+}
+
+impl Ethernet {
+    #[inline(always)]
+    pub fn parse(frame: Frame) -> Option<Self> {
+        let header = frame.bytes::<HEADER>(0)?;
+        let mut ethernet = Self { header, ether_type: header.u16::<12>(), payload: HEADER, vlans: 0 };
+        if is_tag(ethernet.ether_type) {
+            let tag = frame.bytes::<TAG>(HEADER)?;
+            ethernet.vlans = vlan_id(tag);
+            ethernet.ether_type = tag.u16::<2>();
+            ethernet.payload = HEADER + TAG;
+            if is_tag(ethernet.ether_type) {
+                let tag = frame.bytes::<TAG>(HEADER + TAG)?;
+                ethernet.vlans |= vlan_id(tag) << 16;
+                ethernet.ether_type = tag.u16::<2>();
+                ethernet.payload = HEADER + 2 * TAG;
+            }
+        }
+        Some(ethernet)
+    }
+
+    /// Destination MAC as a word, see [`lb_common::backend::mac_word`].
+    #[inline(always)]
+    pub fn destination(&self) -> u64 {
+        self.header.u32::<0>() as u64 | (self.header.u16::<4>() as u64) << 32
+    }
+
+    /// Writes both addresses, given as words.
+    #[inline(always)]
+    pub fn readdress(&self, destination: u64, source: u64) {
+        self.header.set_u32::<0>(destination as u32);
+        self.header.set_u16::<4>((destination >> 32) as u16);
+        self.header.set_u32::<6>(source as u32);
+        self.header.set_u16::<10>((source >> 32) as u16);
+    }
+}
+
+#[inline(always)]
+fn is_tag(ether_type: u16) -> bool {
+    ether_type == VLAN || ether_type == SERVICE_VLAN
+}
+
+#[inline(always)]
+fn vlan_id(tag: Bytes<TAG>) -> u32 {
+    (u16::from_be(tag.u16::<0>()) & VLAN_ID) as u32
+}

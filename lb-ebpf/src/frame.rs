@@ -1,0 +1,109 @@
+//! The frame's bytes, behind bounds checks: all `unsafe` that touches a packet is here.
+
+use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
+
+/// The received frame. With jumbo frames only its first part is directly readable; headers lie there.
+#[derive(Clone, Copy)]
+pub struct Frame {
+    ctx: *mut xdp_md,
+}
+
+impl Frame {
+    #[inline(always)]
+    pub fn new(ctx: &XdpContext) -> Self {
+        Self { ctx: ctx.ctx }
+    }
+
+    /// `N` bytes at `offset`, or `None` where the frame ends before.
+    #[inline(always)]
+    pub fn bytes<const N: usize>(self, offset: usize) -> Option<Bytes<N>> {
+        let start = self.start() + offset;
+        if start + N > self.end() {
+            return None;
+        }
+        Some(Bytes { start })
+    }
+
+    /// Length in bytes of the directly readable part, from the Ethernet header on.
+    #[inline(always)]
+    pub fn len(self) -> usize {
+        self.end() - self.start()
+    }
+
+    /// Length of the whole frame, with the parts that are not directly readable. A helper call: not on the hit path.
+    #[inline(always)]
+    pub fn whole_len(self) -> usize {
+        // SAFETY: the context is the one the kernel gave this program.
+        unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    /// The kernel's index of the interface the frame came from.
+    #[inline(always)]
+    pub fn ingress_ifindex(self) -> u32 {
+        // SAFETY: the context is the one the kernel gave this program.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn start(self) -> usize {
+        // SAFETY: as above; the verifier knows the field as a packet pointer.
+        unsafe { (*self.ctx).data as usize }
+    }
+
+    #[inline(always)]
+    fn end(self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*self.ctx).data_end as usize }
+    }
+}
+
+/// `N` bytes of the frame that were found to be there. Holds until the frame's head is moved.
+/// Multi-byte values are loaded as they lie, in wire order.
+#[derive(Clone, Copy)]
+pub struct Bytes<const N: usize> {
+    start: usize,
+}
+
+impl<const N: usize> Bytes<N> {
+    #[inline(always)]
+    pub fn u8<const AT: usize>(self) -> u8 {
+        const { assert!(AT < N) };
+        // SAFETY: AT is below N, and N bytes were checked against the frame's end.
+        unsafe { *((self.start + AT) as *const u8) }
+    }
+
+    #[inline(always)]
+    pub fn u16<const AT: usize>(self) -> u16 {
+        const { assert!(AT + 2 <= N) };
+        // SAFETY: as in `u8`; unaligned on purpose.
+        unsafe { ((self.start + AT) as *const u16).read_unaligned() }
+    }
+
+    #[inline(always)]
+    pub fn u32<const AT: usize>(self) -> u32 {
+        const { assert!(AT + 4 <= N) };
+        // SAFETY: as in `u16`.
+        unsafe { ((self.start + AT) as *const u32).read_unaligned() }
+    }
+
+    #[inline(always)]
+    pub fn set_u8<const AT: usize>(self, value: u8) {
+        const { assert!(AT < N) };
+        // SAFETY: as in `u8`; XDP may write to the packet.
+        unsafe { *((self.start + AT) as *mut u8) = value }
+    }
+
+    #[inline(always)]
+    pub fn set_u16<const AT: usize>(self, value: u16) {
+        const { assert!(AT + 2 <= N) };
+        // SAFETY: as in `set_u8`; unaligned on purpose.
+        unsafe { ((self.start + AT) as *mut u16).write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    pub fn set_u32<const AT: usize>(self, value: u32) {
+        const { assert!(AT + 4 <= N) };
+        // SAFETY: as in `set_u16`.
+        unsafe { ((self.start + AT) as *mut u32).write_unaligned(value) }
+    }
+}

@@ -1,0 +1,141 @@
+//! IPv6 (RFC 8200), with its extension headers.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! |Version| Traffic Class |           Flow Label                  |
+//! |         Payload Length        |  Next Header  |   Hop Limit   |
+//! |                     Source Address (16 bytes)                 |
+//! |                  Destination Address (16 bytes)               |
+//! ```
+
+use crate::{
+    frame::{Bytes, Frame},
+    network::{FragmentPart, Network, Payload},
+};
+use lb_common::{Address, Reason, Service, hash, key};
+
+/// Length of the fixed header, bytes.
+const HEADER: usize = 40;
+
+/// Next-header numbers that are walked past (RFC 8200 §4; 135: RFC 6275 §6.1.1).
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+const MOBILITY: u8 = 135;
+
+/// Extension headers looked past. RFC 8504 §5.3 lets a node stop somewhere; hosts in the field send none or one.
+const MAX_HEADERS: usize = 6;
+/// Where the last extension header may begin, bytes from the frame's start. Bounds the verifier's offsets.
+const MAX_OFFSET: usize = 511;
+
+#[derive(Clone, Copy)]
+pub struct Ipv6 {
+    header: Bytes<HEADER>,
+    offset: usize,
+}
+
+impl Ipv6 {
+    #[inline(always)]
+    fn source(&self) -> Address {
+        [self.header.u32::<8>(), self.header.u32::<12>(), self.header.u32::<16>(), self.header.u32::<20>()]
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> Address {
+        [self.header.u32::<24>(), self.header.u32::<28>(), self.header.u32::<32>(), self.header.u32::<36>()]
+    }
+}
+
+impl Network for Ipv6 {
+    const FAMILY: u8 = key::IPV6;
+
+    #[inline(always)]
+    fn parse(frame: Frame, offset: usize) -> Option<Self> {
+        Some(Self { header: frame.bytes::<HEADER>(offset)?, offset })
+    }
+
+    #[inline(always)]
+    fn folded_destination(&self) -> u32 {
+        hash::fold(&self.destination())
+    }
+
+    #[inline(always)]
+    fn payload(&self, frame: Frame) -> Result<Payload, Reason> {
+        let end = self.offset + HEADER + u16::from_be(self.header.u16::<4>()) as usize;
+        if self.header.u8::<0>() >> 4 != 6 || (end > frame.len() && end > frame.whole_len()) {
+            return Err(Reason::Truncated);
+        }
+        let next = self.header.u8::<6>();
+        let offset = self.offset + HEADER;
+        if !is_extension(next) {
+            return Ok(Payload { protocol: next, offset, len: end - offset, fragment: FragmentPart::Whole });
+        }
+        walk(frame, next, offset, end)
+    }
+
+    #[inline(always)]
+    fn is_for(&self, service: &Service) -> bool {
+        let destination = self.destination();
+        service.address[3] == destination[3]
+            && service.address[2] == destination[2]
+            && service.address[1] == destination[1]
+            && service.address[0] == destination[0]
+    }
+
+    #[inline(always)]
+    fn flow_hash(&self, ports: u32, protocol: u8) -> u32 {
+        hash::flow6(&self.source(), &self.destination(), ports, protocol)
+    }
+
+    #[inline(always)]
+    fn ttl(&self) -> u8 {
+        self.header.u8::<7>()
+    }
+
+    #[inline(always)]
+    fn decrement_ttl(&self) {
+        self.header.set_u8::<7>(self.ttl() - 1);
+    }
+}
+
+#[inline(always)]
+fn is_extension(next: u8) -> bool {
+    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS | MOBILITY)
+}
+
+/// Walks the chain of extension headers that begins at `offset`; the packet ends at `end`.
+#[inline(always)]
+fn walk(frame: Frame, mut next: u8, mut offset: usize, end: usize) -> Result<Payload, Reason> {
+    let mut fragment = FragmentPart::Whole;
+    for _ in 0..MAX_HEADERS {
+        if offset > MAX_OFFSET {
+            return Err(Reason::ExtensionHeaders);
+        }
+        let Some(header) = frame.bytes::<8>(offset) else {
+            return Err(Reason::Truncated);
+        };
+        let len = if next == FRAGMENT {
+            // Offset in 8-byte units in the upper 13 bits, "more" in the lowest (RFC 8200 §4.5).
+            let place = u16::from_be(header.u16::<2>());
+            fragment = match (place >> 3, place & 1) {
+                (0, 0) => fragment,
+                (0, _) => FragmentPart::First,
+                (_, _) => FragmentPart::Later,
+            };
+            8
+        } else {
+            (header.u8::<1>() as usize + 1) * 8
+        };
+        next = header.u8::<0>();
+        offset += len;
+        if fragment == FragmentPart::Later || !is_extension(next) {
+            if offset > end {
+                return Err(Reason::Truncated);
+            }
+            return Ok(Payload { protocol: next, offset, len: end - offset, fragment });
+        }
+    }
+    Err(Reason::ExtensionHeaders)
+}

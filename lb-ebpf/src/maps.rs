@@ -1,0 +1,47 @@
+//! The maps. All but the counters are mapped into the agent's memory, which writes them by plain stores; this program
+//! only reads them. An array look-up is no call: the verifier turns it into a few instructions.
+
+use aya_ebpf::{
+    Global,
+    btf_maps::{Array, PerCpuArray},
+    macros::btf_map,
+};
+use lb_common::{Backend, Control, Counter, Service};
+
+/// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h).
+const MMAPABLE: usize = 1 << 10;
+
+// The sizes here are the smallest; the agent sets those that the configuration needs when it loads the program.
+
+/// The control block. Key: 0. Written by the agent.
+#[btf_map]
+pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
+
+/// The service table, two banks of `SERVICE_CAPACITY`. Key: bank and position. Written by the agent, the dead bank only.
+#[btf_map]
+pub static SERVICES: Array<Service, 512, MMAPABLE> = Array::new();
+
+/// [`lb_common::Slot`] words. Key: a service's `slots_start` and on. Written by the agent, unreferenced ranges only.
+#[btf_map]
+pub static SLOTS: Array<u64, 65537, MMAPABLE> = Array::new();
+
+/// The backend table, two banks of `BACKEND_CAPACITY`. Key: bank and backend id. Written by the agent: the dead bank,
+/// and `next_hop` in both.
+#[btf_map]
+pub static BACKENDS: Array<Backend, 2048, MMAPABLE> = Array::new();
+
+/// What each backend was sent. Key: backend id. Written here, read by the agent.
+#[btf_map]
+pub static BACKEND_COUNTERS: PerCpuArray<Counter, 1024> = PerCpuArray::new();
+
+/// Packets by reason. Key: service id and [`lb_common::Reason`]. Written here, read by the agent.
+#[btf_map]
+pub static REASON_COUNTERS: PerCpuArray<u64, 16384> = PerCpuArray::new();
+
+/// Entries of one bank of [`SERVICES`], a power of two.
+#[unsafe(no_mangle)]
+pub static SERVICE_CAPACITY: Global<u32> = Global::new(256);
+
+/// Entries of one bank of [`BACKENDS`].
+#[unsafe(no_mangle)]
+pub static BACKEND_CAPACITY: Global<u32> = Global::new(1024);

@@ -1,0 +1,41 @@
+//! The ports of TCP (RFC 9293) and UDP (RFC 768).
+
+use crate::{
+    frame::Frame,
+    network::{FragmentPart, Payload},
+};
+use lb_common::{Reason, key};
+
+/// Shortest TCP header, bytes.
+const TCP_HEADER: usize = 20;
+/// UDP header, bytes.
+const UDP_HEADER: usize = 8;
+
+/// Source and destination port in one word, as they lie on the wire: source in the low half.
+#[derive(Clone, Copy)]
+pub struct Ports(pub u32);
+
+impl Ports {
+    /// Reads the ports of a TCP or UDP packet.
+    #[inline(always)]
+    pub fn parse(frame: Frame, payload: &Payload) -> Result<Self, Reason> {
+        let shortest = match payload.protocol {
+            key::TCP => TCP_HEADER,
+            key::UDP => UDP_HEADER,
+            _ => return Err(Reason::NotBalanced),
+        };
+        if payload.fragment == FragmentPart::Later {
+            return Err(Reason::LaterFragment);
+        }
+        match frame.bytes::<UDP_HEADER>(payload.offset) {
+            Some(header) if payload.len >= shortest => Ok(Self(header.u32::<0>())),
+            _ => Err(Reason::Truncated),
+        }
+    }
+
+    /// Destination port, network order.
+    #[inline(always)]
+    pub fn destination_be(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+}
