@@ -3,11 +3,16 @@
 //! Wiring only: each verb is a module with its `Args` and its `run`.
 
 mod bench;
+mod child;
 mod lab;
+mod lint;
 mod run;
 mod setup;
 mod test;
 mod vm;
+mod workspace;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -27,18 +32,35 @@ enum Verb {
     Run(run::Args),
     /// Run the tests: unit, packet, lab, vm; all of them by default.
     Test(test::Args),
+    /// Check the format, and let clippy read all crates.
+    Lint(lint::Args),
     /// Measure, and write target/bench/NAME.json.
     Bench(bench::Args),
     /// The network lab by hand: up, down, exec NODE CMD, status.
     Lab(lab::Args),
+    /// Run a command in the guest with Debian's own kernel.
+    Vm(vm::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().verb {
+fn main() -> ExitCode {
+    match run_verb(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with its causes; a backtrace would tell the reader nothing.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_verb(verb: Verb) -> anyhow::Result<()> {
+    match verb {
         Verb::Setup(args) => setup::run(args),
         Verb::Run(args) => run::run(args),
         Verb::Test(args) => test::run(args),
+        Verb::Lint(args) => lint::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::Lab(args) => lab::run(args),
+        Verb::Vm(args) => vm::run(args),
     }
 }
