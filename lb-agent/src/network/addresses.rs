@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 
 /// One address of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,8 @@ pub struct HostAddress {
     pub network: IpNet,
     /// Index of the interface that has it.
     pub interface: u32,
+    /// Usable as a source: not waiting for duplicate address detection, nor failed in it.
+    pub ready: bool,
 }
 
 /// All addresses of the host.
@@ -52,12 +54,32 @@ impl HostAddresses {
         self.0.iter()
     }
 
+    /// Whether neighbour discovery can work on an interface: the kernel solicits from its link-local
+    /// address, unless a packet of its own gives another source (`ndisc_send_ns`, net/ipv6/ndisc.c).
+    pub(super) fn can_solicit(&self, interface: u32) -> bool {
+        self.0.iter().any(|a| {
+            a.interface == interface
+                && a.ready
+                && matches!(a.address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+        })
+    }
+
+    /// Adds or updates; says whether that changed anything.
     pub(super) fn put(&mut self, address: HostAddress) -> bool {
+        self.0.remove(&HostAddress {
+            ready: !address.ready,
+            ..address
+        });
         self.0.insert(address)
     }
 
+    /// Removes, whatever its state was; says whether it was there.
     pub(super) fn remove(&mut self, address: &HostAddress) -> bool {
-        self.0.remove(address)
+        let other = self.0.remove(&HostAddress {
+            ready: !address.ready,
+            ..*address
+        });
+        self.0.remove(address) || other
     }
 }
 
@@ -71,11 +93,12 @@ impl HostAddress {
     /// Reads a RTM_NEWADDR or RTM_DELADDR message. IFA_LOCAL is the host's address where it is given; IFA_ADDRESS is then the peer's (the same, unless
     /// the link is point-to-point).
     pub(super) fn from_message(message: &AddressMessage) -> Option<Self> {
-        let (mut local, mut address) = (None, None);
+        let (mut local, mut address, mut flags) = (None, None, AddressFlags::empty());
         for attribute in &message.attributes {
             match attribute {
                 AddressAttribute::Local(ip) => local = Some(*ip),
                 AddressAttribute::Address(ip) => address = Some(*ip),
+                AddressAttribute::Flags(value) => flags = *value,
                 _ => {}
             }
         }
@@ -83,10 +106,14 @@ impl HostAddress {
         let network = IpNet::new(address.unwrap_or(host), message.header.prefix_len)
             .ok()?
             .trunc();
+        let ready = !flags.intersects(
+            AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Optimistic,
+        );
         Some(Self {
             address: host,
             network,
             interface: message.header.index,
+            ready,
         })
     }
 }
@@ -100,6 +127,7 @@ mod tests {
             address: address.parse().unwrap(),
             network: network.parse().unwrap(),
             interface,
+            ready: true,
         }
     }
 
@@ -148,5 +176,28 @@ mod tests {
             HostAddress::from_message(&message),
             Some(host("192.0.2.1", "192.0.2.9/32", 4))
         );
+    }
+
+    #[test]
+    fn solicitations_need_a_link_local_address_that_has_passed_detection() {
+        let mut addresses: HostAddresses = [host("2001:db8::1", "2001:db8::/64", 2)]
+            .into_iter()
+            .collect();
+        assert!(!addresses.can_solicit(2));
+        let link_local = host("fe80::1", "fe80::/64", 2);
+        assert!(addresses.put(HostAddress {
+            ready: false,
+            ..link_local
+        }));
+        assert!(!addresses.can_solicit(2));
+        assert!(addresses.put(link_local));
+        assert!(addresses.can_solicit(2));
+        assert!(!addresses.can_solicit(3));
+        assert!(!addresses.put(link_local));
+        assert!(addresses.remove(&HostAddress {
+            ready: false,
+            ..link_local
+        }));
+        assert!(!addresses.can_solicit(2));
     }
 }

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::addresses::HostAddresses;
 use super::error::NetworkError;
-use super::links::Links;
+use super::links::{Link, Links};
 use super::monitor::{Event, Monitor};
 use super::neighbours::{Neighbour, NeighbourKey};
 use super::netlink::Netlink;
@@ -56,6 +56,8 @@ pub(super) struct Engine {
     dirty: bool,
     next_pass: Instant,
     next_resync: Instant,
+    /// After losses not before this, so that a lasting flood costs a bounded share of one CPU.
+    earliest_resync: Instant,
 }
 
 #[derive(Default)]
@@ -86,6 +88,7 @@ impl Engine {
             dirty: true,
             next_pass: now,
             next_resync: now,
+            earliest_resync: now,
             options,
         };
         engine.resync().await?;
@@ -217,10 +220,11 @@ impl Engine {
             Event::Route(network) => self.doubt(network),
             Event::Rule => self.doubt_all(),
             Event::Lost => {
-                warn!(
-                    "notifications of the kernel were lost (receive buffer full): reading everything anew"
-                );
-                self.next_resync = self.next_pass;
+                // Many such messages may be under way; the first one says it all.
+                if self.next_resync > self.earliest_resync {
+                    warn!("notifications of the kernel were lost: reading everything anew");
+                    self.next_resync = self.earliest_resync;
+                }
             }
         }
     }
@@ -243,6 +247,7 @@ impl Engine {
 
     /// Reads the kernel's tables and doubts every route.
     async fn resync(&mut self) -> Result<(), NetworkError> {
+        let start = Instant::now();
         if self.monitor.is_none() {
             self.monitor = Some(Monitor::open(self.options.notification_buffer_bytes)?);
         }
@@ -256,7 +261,9 @@ impl Engine {
         self.links = links;
         self.addresses = self.netlink.addresses().await?;
         self.neighbours = self.netlink.neighbours().await?.into_iter().collect();
-        self.next_resync = Instant::now() + self.options.resync;
+        let end = Instant::now();
+        self.next_resync = end + self.options.resync;
+        self.earliest_resync = end + PASS_GAP.max((end - start) * PASS_GAP_FACTOR);
         self.doubt_all();
         Ok(())
     }
@@ -316,11 +323,11 @@ impl Engine {
     }
 
     async fn keep(&mut self, now: Instant) {
-        let (neighbours, links) = (&self.neighbours, &self.links);
+        let (neighbours, links, addresses) = (&self.neighbours, &self.links, &self.addresses);
         let resolves = |key: &NeighbourKey| {
-            links
-                .get(key.interface)
-                .is_some_and(|link| link.up && link.arp && link.mac.is_some())
+            let link_resolves = |link: &Link| link.up && link.arp && link.mac.is_some();
+            links.get(key.interface).is_some_and(link_resolves)
+                && (key.address.is_ipv4() || addresses.can_solicit(key.interface))
         };
         for key in self
             .upkeep
@@ -410,7 +417,7 @@ impl Engine {
         let trouble = key
             .as_ref()
             .map_or(&Trouble::None, |key| self.upkeep.trouble(key));
-        decide(route, &self.links, entry, trouble)
+        decide(route, &self.links, &self.addresses, entry, trouble)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::addresses::HostAddresses;
 use super::links::Links;
 use super::neighbours::Neighbour;
 use super::routes::Route;
@@ -66,6 +67,7 @@ impl std::fmt::Display for NextHop {
 pub(super) fn decide(
     route: &Route,
     links: &Links,
+    addresses: &HostAddresses,
     neighbour: Option<&Neighbour>,
     trouble: &Trouble,
 ) -> NextHop {
@@ -113,6 +115,12 @@ pub(super) fn decide(
             "interface {name} resolves no addresses (NOARP): add a permanent neighbour entry for {address}"
         ));
     }
+    if address.is_ipv6() && !addresses.can_solicit(interface) {
+        return NextHop::unresolved(format!(
+            "interface {name} has no usable IPv6 link-local address, which neighbour discovery needs \
+             (duplicate address detection still runs or has failed, or addr_gen_mode is none)"
+        ));
+    }
     match (trouble, neighbour) {
         (Trouble::Refused { reason }, _) => NextHop::unresolved(reason.clone()),
         (_, Some(entry)) if entry.external => NextHop::unresolved(format!(
@@ -137,3 +145,6 @@ pub(super) fn decide(
 fn is_permanent(neighbour: Option<&Neighbour>) -> bool {
     neighbour.is_some_and(|n| n.state == NeighbourState::Permanent)
 }
+
+#[cfg(test)]
+mod tests;

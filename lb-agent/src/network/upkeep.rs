@@ -210,3 +210,6 @@ fn retry_gap(attempts: u32) -> Duration {
         .saturating_mul(1 << attempts.min(3))
         .min(LAST_RETRY)
 }
+
+#[cfg(test)]
+mod tests;

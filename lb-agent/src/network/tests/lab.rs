@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use crate::network::{NextHop, Resolver, ResolverOptions};
 
 /// How long a test waits for anything. Far more than it takes; a busy machine must not make a test fail.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The host under test is the namespace of the test's thread; the peer is kept alive by its file.
 pub struct Lab {
