@@ -1,0 +1,319 @@
+//! What one reading of a configuration gathers: sources, faults, warnings, where keys are, and which names exist.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use super::diagnostic::{Diagnostic, Note, Report, Severity};
+use super::model::Config;
+use super::names::nearest;
+use super::source::{Sources, Span};
+use super::{Loaded, names};
+
+/// What is wrong with a value, without its place.
+#[derive(Debug)]
+pub(super) struct Problem {
+    message: String,
+    expected: Option<String>,
+    suggestion: Option<String>,
+    related: Vec<(Span, String)>,
+}
+
+impl Problem {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            expected: None,
+            suggestion: None,
+            related: Vec::new(),
+        }
+    }
+
+    /// Says what would be right.
+    pub fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    /// Says what was probably meant, if there is a guess.
+    pub fn suggest(mut self, suggestion: Option<impl Into<String>>) -> Self {
+        self.suggestion = suggestion.map(Into::into);
+        self
+    }
+
+    /// Shows another place.
+    pub fn related(mut self, span: Span, message: impl Into<String>) -> Self {
+        self.related.push((span, message.into()));
+        self
+    }
+}
+
+/// Things that have names which others refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Vrrp,
+    Script,
+    SyncGroup,
+    Service,
+}
+
+impl Kind {
+    /// Its table, as it is written.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Vrrp => "[[vrrp]]",
+            Self::Script => "[[script]]",
+            Self::SyncGroup => "[[sync_group]]",
+            Self::Service => "[[service]]",
+        }
+    }
+}
+
+/// The state of one reading. Shared by all readers, hence the cells; nothing is borrowed across a call.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    sources: Sources,
+    found: RefCell<Vec<(Span, Diagnostic)>>,
+    /// Faults of a file as a whole, which have no span.
+    whole_file: RefCell<Vec<Diagnostic>>,
+    places: RefCell<BTreeMap<String, Span>>,
+    unique: RefCell<HashMap<(String, String), Span>>,
+    declared: RefCell<Vec<(Kind, String)>>,
+    references: RefCell<Vec<Reference>>,
+}
+
+#[derive(Debug)]
+struct Reference {
+    kind: Kind,
+    name: String,
+    key: String,
+    span: Span,
+}
+
+impl Context {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps a file's text and returns its index.
+    pub fn add_source(&mut self, path: PathBuf, text: String) -> usize {
+        self.sources.add(path, text)
+    }
+
+    /// The path of a file.
+    pub fn source_path(&self, file: usize) -> PathBuf {
+        self.sources.path(file).to_owned()
+    }
+
+    /// Reports a fault of a file as a whole.
+    pub fn file_error(&self, file: PathBuf, problem: Problem) {
+        let diagnostic = self.diagnostic(Severity::Error, None, String::new(), problem);
+        let diagnostic = Diagnostic { file, ..diagnostic };
+        self.whole_file.borrow_mut().push(diagnostic);
+    }
+
+    /// Reports a fault.
+    pub fn error(&self, span: Span, key: &str, problem: Problem) {
+        self.push(Severity::Error, span, key, problem);
+    }
+
+    /// Reports a fault of a key that was read, or where it is absent, of the table it would be in.
+    pub fn error_at(&self, key: &str, problem: Problem) {
+        self.error(self.place(key), key, problem);
+    }
+
+    /// Reports what is allowed but probably not meant.
+    pub fn warn_at(&self, key: &str, problem: Problem) {
+        self.push(Severity::Warning, self.place(key), key, problem);
+    }
+
+    /// Remembers where a key is written.
+    pub fn remember(&self, key: &str, span: Span) {
+        self.places.borrow_mut().insert(key.to_owned(), span);
+    }
+
+    /// Whether a key is written.
+    pub fn is_written(&self, key: &str) -> bool {
+        self.places.borrow().contains_key(key)
+    }
+
+    /// Where a key is written, or the innermost table around it that is.
+    pub fn place(&self, key: &str) -> Span {
+        place(&self.places.borrow(), key)
+    }
+
+    /// Takes note that `id` exists; reports it where it existed before in the same `space`.
+    pub fn unique(&self, space: &str, id: &str, key: &str, span: Span) {
+        let slot = (space.to_owned(), id.to_owned());
+        let first = *self.unique.borrow_mut().entry(slot).or_insert(span);
+        if first != span {
+            let problem = Problem::new(format!("{space} `{}` exists twice", names::quote(id)))
+                .related(first, "first written here");
+            self.error(span, key, problem);
+        }
+    }
+
+    /// Takes note of a name that others may refer to.
+    pub fn declare(&self, kind: Kind, name: &str, key: &str, span: Span) {
+        self.unique(&format!("the name of a {}", kind.table()), name, key, span);
+        self.declared.borrow_mut().push((kind, name.to_owned()));
+    }
+
+    /// Takes note of a reference to a name, which may be declared later.
+    pub fn refer(&self, kind: Kind, name: &str, key: &str, span: Span) {
+        self.references.borrow_mut().push(Reference {
+            kind,
+            name: name.to_owned(),
+            key: key.to_owned(),
+            span,
+        });
+    }
+
+    /// Reports all references to names that nothing has. Call once all tables are read.
+    pub fn resolve_references(&self) {
+        let declared = self.declared.borrow();
+        for reference in self.references.borrow().iter() {
+            let known: Vec<&str> = declared
+                .iter()
+                .filter(|(kind, _)| *kind == reference.kind)
+                .map(|(_, name)| name.as_str())
+                .collect();
+            if known.contains(&reference.name.as_str()) {
+                continue;
+            }
+            let table = reference.kind.table();
+            let expected = match known.as_slice() {
+                [] => format!("the name of a {table}, and there is none"),
+                known => format!("the name of a {table}: {}", names::listed(known)),
+            };
+            let name = names::quote(&reference.name);
+            let problem = Problem::new(format!("no {table} is named `{name}`"))
+                .expected(expected)
+                .suggest(nearest(&reference.name, &known));
+            self.error(reference.span, &reference.key, problem);
+        }
+    }
+
+    /// The outcome, if there is no document to go on with.
+    pub fn into_report(self) -> Report {
+        let (errors, _) = self.into_diagnostics();
+        Report { errors }
+    }
+
+    /// The outcome.
+    pub fn finish(self, config: Config) -> Result<Loaded, Report> {
+        let files = self.sources.paths().map(PathBuf::from).collect();
+        let places = Places {
+            lines: self.snippets(),
+        };
+        let (errors, warnings) = self.into_diagnostics();
+        if !errors.is_empty() {
+            return Err(Report { errors });
+        }
+        Ok(Loaded {
+            config,
+            warnings,
+            files,
+            places,
+        })
+    }
+
+    fn snippets(&self) -> BTreeMap<String, Note> {
+        let note = |span: &Span| self.note(*span, String::new());
+        let places = self.places.borrow();
+        places.iter().map(|(k, s)| (k.clone(), note(s))).collect()
+    }
+
+    fn into_diagnostics(self) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|(span, _)| *span);
+        found.dedup_by(|a, b| a == b);
+        let all = self.whole_file.into_inner().into_iter();
+        all.chain(found.into_iter().map(|(_, diagnostic)| diagnostic))
+            .partition(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    fn push(&self, severity: Severity, span: Span, key: &str, problem: Problem) {
+        let diagnostic = self.diagnostic(severity, Some(span), key.to_owned(), problem);
+        self.found.borrow_mut().push((span, diagnostic));
+    }
+
+    fn diagnostic(
+        &self,
+        severity: Severity,
+        span: Option<Span>,
+        key: String,
+        problem: Problem,
+    ) -> Diagnostic {
+        Diagnostic {
+            severity,
+            file: span.map_or(PathBuf::new(), |span| self.source_path(span.file)),
+            snippet: span.and_then(|span| self.sources.snippet(span)),
+            key,
+            message: problem.message,
+            expected: problem.expected,
+            suggestion: problem.suggestion,
+            notes: problem
+                .related
+                .into_iter()
+                .map(|(span, message)| self.note(span, message))
+                .collect(),
+        }
+    }
+
+    fn note(&self, span: Span, message: String) -> Note {
+        Note {
+            file: self.source_path(span.file),
+            snippet: self.sources.snippet(span),
+            message,
+        }
+    }
+}
+
+fn place(places: &BTreeMap<String, Span>, key: &str) -> Span {
+    let mut key = key;
+    loop {
+        if let Some(span) = places.get(key) {
+            return *span;
+        }
+        match key.rfind(['.', '[']) {
+            Some(end) => key = &key[..end],
+            None => {
+                return Span {
+                    file: 0,
+                    start: 0,
+                    end: 0,
+                };
+            }
+        }
+    }
+}
+
+/// Where each key of a configuration is written.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    lines: BTreeMap<String, Note>,
+}
+
+impl Places {
+    /// A warning about `key` (`service.web.listen`), for what only the host's state shows. Where the key is not written,
+    /// the innermost table around it that is gives the place.
+    pub fn warning(&self, key: &str, message: impl Into<String>) -> Diagnostic {
+        let mut found = None;
+        let mut rest = Some(key);
+        while let (None, Some(key)) = (found, rest) {
+            found = self.lines.get(key);
+            rest = key.rfind(['.', '[']).map(|end| &key[..end]);
+        }
+        Diagnostic {
+            severity: Severity::Warning,
+            file: found.map_or(PathBuf::new(), |note| note.file.clone()),
+            snippet: found.and_then(|note| note.snippet.clone()),
+            key: key.to_owned(),
+            message: message.into(),
+            expected: None,
+            suggestion: None,
+            notes: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What the contract has and this version does not do yet, each key with what it would take to meet it.
+//!
+//! Whoever builds a feature deletes its lines here. A key that has its default value never meets a rule.
+
+use std::time::Duration;
+
+use super::context::{Context, Problem};
+use super::model::{
+    Config, Datapath, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler, Service,
+    Via,
+};
+
+/// A key, whether a value of it is not supported, and what to call that.
+type Rule<T> = (&'static str, fn(&T) -> bool, &'static str);
+
+#[rustfmt::skip]
+const GLOBAL: &[Rule<Config>] = &[
+    ("datapath", |c| c.datapath == Datapath::Ipvs, "IPVS"),
+    ("control.http", |c| c.control.http.is_some(), "the HTTP listener"),
+    ("scripts.user", |c| c.scripts.user.to_string() != "nobody", "commands"),
+    ("scripts.allow_insecure", |c| c.scripts.allow_insecure, "commands"),
+    ("mail", |c| c.mail.is_some(), "mail"),
+    ("sync", |c| c.sync.is_some(), "sharing flows with other directors"),
+    ("ipvs.sync_daemon", |c| c.ipvs.sync_daemon.is_some(), "IPVS"),
+    ("ipvs.timeouts", |c| c.ipvs.timeouts.is_some(), "IPVS"),
+];
+
+/// A list of tables, the names of its members, and what it is about.
+type List = (&'static str, fn(&Config) -> Vec<&String>, &'static str);
+
+/// Lists of which every member is refused.
+#[rustfmt::skip]
+const LISTS: &[List] = &[
+    ("script", |c| c.tracked_scripts.iter().map(|s| &s.name).collect(), "tracked scripts"),
+    ("vrrp", |c| c.vrrp.iter().map(|v| &v.name).collect(), "VRRP"),
+    ("sync_group", |c| c.sync_groups.iter().map(|g| &g.name).collect(), "VRRP sync groups"),
+];
+
+#[rustfmt::skip]
+const SERVICE: &[Rule<Service>] = &[
+    ("fwmark", |s| matches!(s.listen, Listen::Fwmark(_)), "services of a firewall mark"),
+    ("protocol", |s| s.protocol == Protocol::Sctp, "SCTP"),
+    ("vrrp", |s| s.vrrp.is_some(), "services that follow a VRRP instance"),
+    ("mode", |s| s.mode == Mode::Nat, "mode nat"),
+    ("mode", |s| s.mode == Mode::Tun, "mode tun"),
+    ("mode", |s| s.mode == Mode::Local, "mode local"),
+    ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
+    ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
+    ("transition", |s| s.transition != secs(900), "windows after a change of the table"),
+    ("udp_learn", |s| s.udp_learn != secs(10), "windows after a change of the table"),
+    ("dead_hold", |s| s.dead_hold != secs(5), "holding connections of a dead server"),
+    ("persistence", |s| s.persistence.is_some(), "persistence"),
+    ("one_packet", |s| s.one_packet, "scheduling each packet by itself"),
+    ("quorum", |s| s.quorum != 1, "a quorum"),
+    ("hysteresis", |s| s.hysteresis != 0, "a quorum"),
+    ("sorry_server", |s| s.sorry_server.is_some(), "a sorry server"),
+    ("slow_start", |s| !s.slow_start.is_zero(), "slow start"),
+    ("drain_timeout", |s| s.drain_timeout != secs(900), "draining"),
+    ("idle_timeout.tcp", |s| s.idle_timeout.tcp != secs(900), "timeouts of flows"),
+    ("idle_timeout.tcp_fin", |s| s.idle_timeout.tcp_fin != secs(120), "timeouts of flows"),
+    ("idle_timeout.udp", |s| s.idle_timeout.udp != secs(300), "timeouts of flows"),
+    ("start_down", |s| s.start_down, "starting with real servers down"),
+    ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
+    ("source", |s| s.source != NatSource::Keep, "mode nat"),
+    ("nat_direct", |s| !s.nat_direct.is_empty(), "mode nat"),
+    ("tun_source", |s| s.tun_source.is_some(), "mode tun"),
+    ("notify.up", |s| s.notify.up.is_some(), "notification"),
+    ("notify.down", |s| s.notify.down.is_some(), "notification"),
+    ("notify.real_server_up", |s| s.notify.real_server_up.is_some(), "notification"),
+    ("notify.real_server_down", |s| s.notify.real_server_down.is_some(), "notification"),
+    ("notify.user", |s| s.notify.user.is_some(), "notification"),
+];
+
+#[rustfmt::skip]
+const REAL_SERVER: &[Rule<RealServer>] = &[
+    ("on_failure", |r| r.on_failure != OnFailure::Remove, "draining a failed real server"),
+    ("max_connections", |r| r.max_connections != 0, "limits of connections"),
+    ("min_connections", |r| r.min_connections != 0, "limits of connections"),
+    ("notify.up", |r| r.notify.up.is_some(), "notification"),
+    ("notify.down", |r| r.notify.down.is_some(), "notification"),
+    ("notify.user", |r| r.notify.user.is_some(), "notification"),
+];
+
+/// Kinds of check, which have no default: written is wanted.
+#[rustfmt::skip]
+const CHECK_KINDS: &[(&str, &str)] = &[
+    ("check.http", "http checks"),
+    ("check.https", "https checks"),
+    ("check.smtp", "smtp checks"),
+    ("check.ping", "ping checks"),
+    ("check.dns", "dns checks"),
+    ("check.udp", "udp checks"),
+    ("check.misc", "misc checks"),
+];
+
+/// Keys of a check, written on the real server or on its service.
+#[rustfmt::skip]
+const CHECK: &[Rule<RealServer>] = &[
+    ("check.via", |r| r.check.via != Via::Direct, "checks through the virtual address"),
+];
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Reports everything in `config` that is not built yet.
+pub(super) fn refuse(cx: &Context, config: &Config) {
+    let refused = Refused { cx };
+    for (key, _, what) in GLOBAL.iter().filter(|(_, met, _)| met(config)) {
+        refused.at(key, what);
+    }
+    for (list, names, what) in LISTS {
+        for name in names(config) {
+            refused.at(&format!("{list}.{name}"), what);
+        }
+    }
+    for service in &config.services {
+        refused.service(service);
+    }
+}
+
+struct Refused<'a> {
+    cx: &'a Context,
+}
+
+impl Refused<'_> {
+    fn at(&self, key: &str, what: &str) {
+        let problem = Problem::new(format!("not supported yet: {what}"));
+        self.cx.error_at(key, problem);
+    }
+
+    fn service(&self, service: &Service) {
+        let path = format!("service.{}", service.name);
+        for (key, _, what) in SERVICE.iter().filter(|(_, met, _)| met(service)) {
+            let key = format!("{path}.{key}");
+            // The global datapath is refused where it is chosen.
+            if !key.ends_with(".datapath") || self.cx.is_written(&key) {
+                self.at(&key, what);
+            }
+        }
+        self.check_kinds(&path);
+        for real_server in &service.real_servers {
+            let own = format!("{path}.real_server.{}", real_server.endpoint());
+            for (key, _, what) in REAL_SERVER.iter().filter(|(_, met, _)| met(real_server)) {
+                self.at(&format!("{own}.{key}"), what);
+            }
+            self.check_kinds(&own);
+            for (key, _, what) in CHECK.iter().filter(|(_, met, _)| met(real_server)) {
+                let own = format!("{own}.{key}");
+                let whose = match self.cx.is_written(&own) {
+                    true => own,
+                    false => format!("{path}.{key}"),
+                };
+                self.at(&whose, what);
+            }
+        }
+    }
+
+    fn check_kinds(&self, path: &str) {
+        for (key, what) in CHECK_KINDS {
+            let key = format!("{path}.{key}");
+            if self.cx.is_written(&key) {
+                self.at(&key, what);
+            }
+        }
+    }
+}
