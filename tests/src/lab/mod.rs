@@ -18,6 +18,7 @@
 
 mod agent;
 mod daemon;
+mod listing;
 mod namespace;
 mod network;
 mod nginx;
@@ -32,7 +33,8 @@ mod wait;
 
 pub use agent::Agent;
 pub use daemon::Daemon;
-pub use nginx::{AccessLog, Nginx};
+pub use listing::{Listed, all_labs};
+pub use nginx::{AccessLog, Nginx, Request};
 pub use node::Node;
 pub use plan::{MAX_REAL_SERVERS, Role, VIP4, VIP6};
 pub use registry::{ROOT, State};

@@ -17,6 +17,16 @@ use super::{Role, registry, requirements, wait_until};
 /// No command that a test waits for takes longer; one that does would otherwise hang the test.
 const RUN_DEADLINE: Duration = Duration::from_secs(60);
 
+/// A proxy of the developer's network does not exist in the lab's.
+const PROXIES: [&str; 6] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+];
+
 /// A host of the lab. Cheap to clone, and a clone can be moved into a thread.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -61,6 +71,9 @@ impl Node {
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env("PATH", requirements::search_path());
+        for name in PROXIES {
+            command.env_remove(name);
+        }
         namespace::enter_on_exec(&mut command, Arc::clone(&self.namespace));
         command
     }

@@ -65,7 +65,13 @@ impl Owner {
         })
     }
 
-    fn is_alive(&self) -> bool {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether that process runs.
+    pub fn is_alive(&self) -> bool {
         Self::of(self.pid).is_ok_and(|found| found == *self)
     }
 }

@@ -102,12 +102,13 @@ fn kill_processes(namespaces: &[PathBuf]) -> Result<()> {
         if processes.is_empty() {
             return Ok(());
         }
-        let names: Vec<_> = processes.iter().map(|pid| describe(*pid)).collect();
+        let names: Vec<_> = processes.iter().copied().map(describe).collect();
         Err(names.join(", "))
     })
 }
 
-fn describe(pid: Pid) -> String {
+/// Its name and number.
+pub(super) fn describe(pid: Pid) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     format!("{} ({pid})", name.trim())
 }
