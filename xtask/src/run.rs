@@ -3,4 +3,6 @@
 #[derive(clap::Args)]
 pub struct Args {}
 /// Runs the verb.
-pub fn run(_args: Args) -> anyhow::Result<()> { Ok(()) }
+pub fn run(_args: Args) -> anyhow::Result<()> {
+    Ok(())
+}
