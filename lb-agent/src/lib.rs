@@ -2,5 +2,7 @@
 
 pub mod balance;
 pub mod config;
+pub mod datapath;
 pub mod health;
 pub mod network;
+pub mod sys;

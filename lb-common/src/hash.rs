@@ -56,5 +56,5 @@ pub const fn fold(address: &Address) -> u32 {
 #[inline(always)]
 pub const fn service(folded: u32, tuple: u32, seed: u32) -> u32 {
     let x = folded ^ tuple.wrapping_mul(0x9e37_79b1) ^ seed;
-    ((x as u64 * 0xd6e8_feb8_6659_fd93) >> 32) as u32
+    ((x as u64).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32
 }

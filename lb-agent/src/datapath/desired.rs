@@ -1,0 +1,75 @@
+//! What the data plane is asked to do: plain data, built anew from configuration, health and neighbours.
+
+use lb_common::{BackendState, Mode, ServiceKey};
+use std::{net::IpAddr, sync::Arc};
+
+/// Everything the data plane is to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// The services, in the configuration's order.
+    pub services: Vec<Service>,
+    /// The interfaces that packets come from or go to.
+    pub devices: Vec<Device>,
+}
+
+/// A service and its real servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name, for messages.
+    pub name: String,
+    /// Listen addresses, ports and protocol.
+    pub keys: Vec<ServiceKey>,
+    /// The ownership word that governs it.
+    pub owner: u16,
+    /// Who owns each slot, as positions in `real_servers`; empty: nobody is there to serve. Shared, so that an
+    /// unchanged table is known by its address.
+    pub table: Arc<[u32]>,
+    /// The real servers, those that are down too.
+    pub real_servers: Vec<RealServer>,
+}
+
+/// A real server of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealServer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; 0: the port the client asked for.
+    pub port: u16,
+    /// How packets reach it.
+    pub mode: Mode,
+    /// Configured weight.
+    pub weight: u16,
+    /// What health says.
+    pub state: BackendState,
+    /// Where its frames go.
+    pub next_hop: NextHop,
+}
+
+/// Where frames for a real server go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextHop {
+    /// Not known yet, or there is none: packets are dropped and counted.
+    Unresolved,
+    /// To this station.
+    Via {
+        /// The neighbour's MAC address.
+        mac: [u8; 6],
+        /// [`Device::index`] of the interface towards it.
+        device: u32,
+    },
+}
+
+/// An interface of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The kernel's index of the interface that routes name.
+    pub index: u32,
+    /// The index of the interface that frames enter and leave by: another one where `index` is a VLAN device.
+    pub frames: u32,
+    /// VLAN ids that frames carry there: outer in the low 16 bits, inner in the high ones; 0: none.
+    pub vlans: u32,
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// Whether frames may leave by it.
+    pub transmits: bool,
+}

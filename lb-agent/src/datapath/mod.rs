@@ -1,0 +1,6 @@
+//! The data plane, seen from the deciding side: a whole desired state goes in, and is made true.
+
+pub mod desired;
+pub mod xdp;
+
+pub use desired::{Desired, Device, NextHop, RealServer, Service};

@@ -1,0 +1,341 @@
+//! What a bank is to hold: ids, slot ranges and places in the service table, worked out before anything is written.
+//!
+//! Pure: from a desired state and what the live bank holds to a [`Plan`].
+
+use super::capacity::{Capacity, NoRoom};
+use crate::datapath::{Desired, desired};
+use lb_common::{
+    Address, Backend, Service, ServiceKey, hash, key,
+    service::{FLAG_ADDRESS_ONLY, MAX_PROBES},
+    slot::MAX_BACKEND,
+};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    ops::Range,
+    sync::Arc,
+};
+
+/// Seeds tried until every key lies within reach of its home.
+const SEEDS: u32 = 64;
+
+/// What makes a backend the same in two banks: its service's id, its address and its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BackendKey {
+    /// The service's id.
+    pub service: u16,
+    /// Address, wire order.
+    pub address: Address,
+    /// Family mark, see [`lb_common::key`].
+    pub family: u8,
+    /// Port, network order.
+    pub port_be: u16,
+}
+
+/// What the live bank holds.
+#[derive(Clone, Debug, Default)]
+pub struct Occupied {
+    /// Entries of the service table.
+    pub services: Vec<Service>,
+    /// Backends by id.
+    pub backends: HashMap<u32, Backend>,
+}
+
+/// A slot table that is in the maps.
+#[derive(Clone, Debug)]
+pub struct WrittenTable {
+    /// First slot.
+    pub start: u32,
+    /// Its owners as positions in the list of real servers.
+    pub table: Arc<[u32]>,
+    /// The backend id of each position.
+    pub ids: Vec<u32>,
+}
+
+/// What is to be written.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The whole service table of the bank.
+    pub services: Vec<Service>,
+    /// Seed under which the table was laid out.
+    pub seed: u32,
+    /// Backends by id, without `next_hop` and `generation`.
+    pub backends: Vec<(u32, Backend)>,
+    /// Next hop of each of `backends`.
+    pub next_hops: Vec<desired::NextHop>,
+    /// Ids that did not exist in the live bank.
+    pub new_backends: Vec<u32>,
+    /// Tables of each service id; those whose `start` the live bank does not have are to be written.
+    pub tables: HashMap<u16, WrittenTable>,
+    /// Service ids whose table is to be written.
+    pub unwritten: Vec<u16>,
+}
+
+impl BackendKey {
+    /// The key of a backend entry.
+    pub fn of(backend: &Backend) -> Self {
+        Self { service: backend.service, address: backend.address, family: backend.family, port_be: backend.port_be }
+    }
+}
+
+/// An address and its family as the maps hold them.
+pub fn wire_address(address: IpAddr) -> (Address, u8) {
+    match address {
+        IpAddr::V4(v4) => ([u32::from_ne_bytes(v4.octets()), 0, 0, 0], key::IPV4),
+        IpAddr::V6(v6) => (key::words(v6.octets()), key::IPV6),
+    }
+}
+
+/// The address of a backend entry; `None` for a free one.
+pub fn ip_address(address: Address, family: u8) -> Option<IpAddr> {
+    match family {
+        key::IPV4 => Some(IpAddr::from(address[0].to_ne_bytes())),
+        key::IPV6 => {
+            let bytes: Vec<u8> = address.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
+        }
+        _ => None,
+    }
+}
+
+/// Works out the next bank.
+///
+/// # Errors
+/// Where something does not fit; nothing was written.
+pub fn plan(
+    desired: &Desired,
+    occupied: &Occupied,
+    written: &HashMap<u16, WrittenTable>,
+    capacity: Capacity,
+) -> Result<Plan, NoRoom> {
+    let mut plan = Plan::default();
+    let mut ids = Ids::new(occupied, capacity);
+    let mut ranges = Ranges::new(occupied, capacity.slots);
+    let mut entries: HashMap<ServiceKey, Service> = HashMap::new();
+    for service in &desired.services {
+        let id = ids.service(service)?;
+        let mut backend_ids = Vec::with_capacity(service.real_servers.len());
+        for real_server in &service.real_servers {
+            let (address, family) = wire_address(real_server.address);
+            let port_be = real_server.port.to_be();
+            let (backend_id, is_new) = ids.backend(BackendKey { service: id, address, family, port_be })?;
+            if is_new {
+                plan.new_backends.push(backend_id);
+            }
+            backend_ids.push(backend_id);
+            plan.next_hops.push(real_server.next_hop);
+            plan.backends.push((
+                backend_id,
+                Backend {
+                    address,
+                    port_be,
+                    family,
+                    mode: real_server.mode as u8,
+                    state: real_server.state as u8,
+                    weight: real_server.weight,
+                    service: id,
+                    ..Backend::default()
+                },
+            ));
+        }
+        let len = service.table.len() as u32;
+        let unchanged = written.get(&id).filter(|written| {
+            (Arc::ptr_eq(&written.table, &service.table) || written.table == service.table) && written.ids == backend_ids
+        });
+        let start = match unchanged {
+            Some(written) => written.start,
+            None => {
+                if len > 0 {
+                    plan.unwritten.push(id);
+                }
+                ranges.take(len)?
+            }
+        };
+        plan.tables.insert(id, WrittenTable { start, table: Arc::clone(&service.table), ids: backend_ids });
+        for &key in &service.keys {
+            let entry = Service {
+                address: key.address,
+                tuple: key.tuple,
+                slots_start: start,
+                slots_len: len,
+                id,
+                owner: service.owner,
+                ..Service::default()
+            };
+            entries.insert(key, entry);
+            let alone = key.address_only();
+            entries.entry(alone).or_insert(Service {
+                address: alone.address,
+                tuple: alone.tuple,
+                owner: service.owner,
+                flags: FLAG_ADDRESS_ONLY,
+                ..Service::default()
+            });
+        }
+    }
+    (plan.services, plan.seed) = lay_out(entries.into_values().collect(), capacity.services)?;
+    Ok(plan)
+}
+
+/// Lays the entries out so that each lies within [`MAX_PROBES`] of its home (Robin Hood hashing: the poorer, further
+/// from home, takes the place). Returns the table and its seed.
+fn lay_out(mut entries: Vec<Service>, capacity: u32) -> Result<(Vec<Service>, u32), NoRoom> {
+    let no_room = NoRoom {
+        what: "entries of the service table",
+        needed: entries.len() as u64,
+        available: u64::from(capacity / 2),
+    };
+    if entries.len() as u32 > capacity / 2 {
+        return Err(no_room);
+    }
+    entries.sort_by_key(Service::key);
+    (0..SEEDS)
+        .find_map(|seed| {
+            let mut table = vec![Service::default(); capacity as usize];
+            entries.iter().all(|&entry| place(&mut table, entry, seed)).then_some((table, seed))
+        })
+        .ok_or(no_room)
+}
+
+/// How far a place is from an entry's home.
+fn distance(table_len: usize, entry: &Service, seed: u32, place: usize) -> usize {
+    let home = hash::service(hash::fold(&entry.address), entry.tuple, seed) as usize & (table_len - 1);
+    place.wrapping_sub(home) & (table_len - 1)
+}
+
+fn place(table: &mut [Service], mut entry: Service, seed: u32) -> bool {
+    let len = table.len();
+    let mut place = hash::service(hash::fold(&entry.address), entry.tuple, seed) as usize & (len - 1);
+    loop {
+        let far = distance(len, &entry, seed, place);
+        if far >= MAX_PROBES as usize {
+            return false;
+        }
+        let there = &mut table[place];
+        if there.tuple == 0 {
+            *there = entry;
+            return true;
+        }
+        if distance(len, there, seed, place) < far {
+            std::mem::swap(there, &mut entry);
+        }
+        place = (place + 1) & (len - 1);
+    }
+}
+
+/// Ids of services and backends: those of the live bank are kept, new ones are free in it.
+struct Ids {
+    services: HashMap<ServiceKey, u16>,
+    used_services: HashSet<u16>,
+    taken_services: HashSet<u16>,
+    backends: HashMap<BackendKey, u32>,
+    used_backends: HashSet<u32>,
+    next_service: u32,
+    next_backend: u32,
+    capacity: Capacity,
+}
+
+impl Ids {
+    fn new(occupied: &Occupied, capacity: Capacity) -> Self {
+        let services = occupied.services.iter().filter(|entry| entry.id != 0);
+        let backends = occupied.backends.iter();
+        Self {
+            used_services: services.clone().map(|entry| entry.id).collect(),
+            services: services.map(|entry| (entry.key(), entry.id)).collect(),
+            taken_services: HashSet::new(),
+            used_backends: backends.clone().map(|(&id, _)| id).collect(),
+            backends: backends.map(|(&id, backend)| (BackendKey::of(backend), id)).collect(),
+            next_service: 1,
+            next_backend: 1,
+            capacity,
+        }
+    }
+
+    /// The id the service has by any of its keys, else a free one.
+    fn service(&mut self, service: &desired::Service) -> Result<u16, NoRoom> {
+        let known = service.keys.iter().filter_map(|key| self.services.get(key).copied());
+        let known = { known }.find(|id| !self.taken_services.contains(id));
+        let id = match known {
+            Some(id) => id,
+            None => {
+                let limit = self.capacity.services.min(u32::from(u16::MAX));
+                while self.used_services.contains(&(self.next_service as u16)) && self.next_service < limit {
+                    self.next_service += 1;
+                }
+                if self.next_service >= limit {
+                    return Err(NoRoom {
+                        what: "services",
+                        needed: self.used_services.len() as u64 + 1,
+                        available: u64::from(limit) - 1,
+                    });
+                }
+                self.next_service as u16
+            }
+        };
+        self.used_services.insert(id);
+        self.taken_services.insert(id);
+        Ok(id)
+    }
+
+    /// The id of the backend, and whether it is new.
+    fn backend(&mut self, key: BackendKey) -> Result<(u32, bool), NoRoom> {
+        if let Some(&id) = self.backends.get(&key) {
+            return Ok((id, false));
+        }
+        let limit = self.capacity.backends.min(MAX_BACKEND);
+        while self.used_backends.contains(&self.next_backend) {
+            self.next_backend += 1;
+        }
+        if self.next_backend >= limit {
+            return Err(NoRoom {
+                what: "real servers",
+                needed: self.used_backends.len() as u64 + 1,
+                available: u64::from(limit) - 1,
+            });
+        }
+        self.used_backends.insert(self.next_backend);
+        self.backends.insert(key, self.next_backend);
+        Ok((self.next_backend, true))
+    }
+}
+
+/// Free ranges of slots: what no entry of the live bank refers to.
+struct Ranges {
+    used: Vec<Range<u32>>,
+    slots: u32,
+}
+
+impl Ranges {
+    fn new(occupied: &Occupied, slots: u32) -> Self {
+        let ranges = occupied.services.iter().map(|entry| entry.slots_start..entry.slots_start + entry.slots_len);
+        let mut used: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
+        used.sort_by_key(|range| range.start);
+        used.dedup();
+        Self { used, slots }
+    }
+
+    /// The first free range of `len` slots.
+    fn take(&mut self, len: u32) -> Result<u32, NoRoom> {
+        if len == 0 {
+            return Ok(0);
+        }
+        let mut start = 0;
+        let mut position = self.used.len();
+        for (index, range) in self.used.iter().enumerate() {
+            if range.start - start >= len {
+                position = index;
+                break;
+            }
+            start = range.end;
+        }
+        if self.slots.saturating_sub(start) < len {
+            let used: u64 = self.used.iter().map(|range| u64::from(range.end - range.start)).sum();
+            return Err(NoRoom { what: "slots", needed: used + u64::from(len), available: u64::from(self.slots) });
+        }
+        self.used.insert(position, start..start + len);
+        Ok(start)
+    }
+}
+
+#[cfg(test)]
+mod tests;

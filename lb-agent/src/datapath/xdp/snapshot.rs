@@ -1,0 +1,138 @@
+//! What the data plane does right now, read back from the maps.
+
+use super::{
+    bank,
+    maps::{Maps, MapsError},
+};
+use lb_common::{Backend, Control, Counter, Live, Mode, NextHop, Reason, Service, ServiceKey, Slot, backend::mac_octets, reason::Fate};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem::offset_of,
+    net::IpAddr,
+};
+
+/// The live bank and the counters.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Number of commits.
+    pub generation: u64,
+    /// Services by the entries of the service table.
+    pub services: HashMap<ServiceKey, u16>,
+    /// What is known of each service id.
+    pub by_id: BTreeMap<u16, ServiceSnapshot>,
+    /// Packets that were dropped, by reason, over all services; reasons never met are left out.
+    pub drops: BTreeMap<Reason, u64>,
+    /// Packets that were passed to the host though they were for a virtual address, likewise.
+    pub passes: BTreeMap<Reason, u64>,
+}
+
+/// One service.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceSnapshot {
+    /// Slots in its table; 0: nobody serves.
+    pub slots: u32,
+    /// Its backends.
+    pub backends: Vec<BackendSnapshot>,
+    /// Its own share of drops.
+    pub drops: BTreeMap<Reason, u64>,
+}
+
+/// One backend.
+#[derive(Clone, Debug)]
+pub struct BackendSnapshot {
+    /// Backend id.
+    pub id: u32,
+    /// The real server's address.
+    pub address: IpAddr,
+    /// The real server's port; 0: the one the client asked for.
+    pub port: u16,
+    /// Raw [`lb_common::BackendState`]: another process may have written anything.
+    pub state: u8,
+    /// Raw [`Mode`].
+    pub mode: u8,
+    /// Configured weight.
+    pub weight: u16,
+    /// Slots it owns.
+    pub slots: u32,
+    /// The next hop's MAC; `None`: not resolved.
+    pub next_hop: Option<[u8; 6]>,
+    /// What it was sent.
+    pub counter: Counter,
+}
+
+impl Snapshot {
+    /// Reads the live bank and all counters that belong to it.
+    ///
+    /// # Errors
+    /// Where a counter cannot be read.
+    pub fn read(maps: &Maps) -> Result<Self, MapsError> {
+        let capacity = maps.capacity();
+        let live = Live(maps.control.load_word(0, offset_of!(Control, live)));
+        let bank = live.bank();
+        let mut snapshot = Self { generation: live.generation(), ..Self::default() };
+        let entries = (0..capacity.services).filter_map(|place| maps.services.read(bank * capacity.services + place));
+        let mut tables: BTreeMap<u16, Service> = BTreeMap::new();
+        for entry in entries.filter(|entry| entry.tuple != 0 && entry.id != 0) {
+            snapshot.services.insert(entry.key(), entry.id);
+            snapshot.by_id.entry(entry.id).or_default().slots = entry.slots_len;
+            tables.insert(entry.id, entry);
+        }
+        let mut owned: HashMap<u32, u32> = HashMap::new();
+        for table in tables.values() {
+            for slot in table.slots_start..table.slots_start.saturating_add(table.slots_len) {
+                let Some(slot) = maps.slots.read(slot) else { break };
+                *owned.entry(Slot::current(slot)).or_insert(0) += 1;
+            }
+        }
+        for id in 0..capacity.backends {
+            let Some(backend) = maps.backends.read(bank * capacity.backends + id) else { break };
+            let Some(service) = snapshot.by_id.get_mut(&backend.service) else { continue };
+            if let Some(backend) = Self::backend(maps, id, &backend, owned.get(&id).copied().unwrap_or(0))? {
+                service.backends.push(backend);
+            }
+        }
+        snapshot.count_reasons(maps)?;
+        Ok(snapshot)
+    }
+
+    fn backend(maps: &Maps, id: u32, backend: &Backend, slots: u32) -> Result<Option<BackendSnapshot>, MapsError> {
+        let Some(address) = bank::ip_address(backend.address, backend.family) else { return Ok(None) };
+        let next_hop = NextHop(backend.next_hop);
+        Ok(Some(BackendSnapshot {
+            id,
+            address,
+            port: u16::from_be(backend.port_be),
+            state: backend.state,
+            mode: backend.mode,
+            weight: backend.weight,
+            slots,
+            next_hop: (next_hop != NextHop::UNRESOLVED).then(|| mac_octets(next_hop.0)),
+            counter: maps.backend_counter(id)?,
+        }))
+    }
+
+    fn count_reasons(&mut self, maps: &Maps) -> Result<(), MapsError> {
+        let ids: Vec<u16> = std::iter::once(0).chain(self.by_id.keys().copied()).collect();
+        for id in ids {
+            for &reason in Reason::ALL.iter().filter(|reason| reason.counted()) {
+                let count = maps.reason_counter(id, reason)?;
+                if count == 0 {
+                    continue;
+                }
+                let sums = if reason.fate() == Fate::Dropped { &mut self.drops } else { &mut self.passes };
+                *sums.entry(reason).or_insert(0) += count;
+                if let Some(service) = self.by_id.get_mut(&id).filter(|_| reason.fate() == Fate::Dropped) {
+                    service.drops.insert(reason, count);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BackendSnapshot {
+    /// True for a real server that is this host.
+    pub fn is_local(&self) -> bool {
+        self.mode == Mode::Local as u8
+    }
+}

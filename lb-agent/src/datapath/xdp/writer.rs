@@ -1,0 +1,309 @@
+//! Writes a desired state into the maps: prepared in the dead bank, made live by one store.
+//!
+//! One writer at a time, the agent's. After a commit the other bank may still be read by packets that began before;
+//! it is written again only after a grace period: [`Writer::commit`] refuses until [`Writer::grace_passed`].
+
+use super::{
+    bank::{self, BackendKey, Occupied, Plan, WrittenTable},
+    capacity::NoRoom,
+    maps::{Maps, MapsError},
+};
+use crate::datapath::{
+    Desired, Device,
+    desired::{self, NextHop},
+};
+use lb_common::{
+    Backend, Control, Counter, Interface, Live, Owner, Service, Slot,
+    backend::mac_word,
+    control::{ALWAYS_OWNED, INTERFACE_PROBES, INTERFACE_TRANSMITS, INTERFACES, OWNERS},
+    filter, hash,
+};
+use std::{
+    collections::HashMap,
+    mem::offset_of,
+    sync::Arc,
+};
+
+/// The writer of the maps.
+#[derive(Debug)]
+pub struct Writer {
+    maps: Arc<Maps>,
+    written: HashMap<u16, WrittenTable>,
+    /// A bank was left and no grace period has passed since.
+    owes_grace: bool,
+}
+
+/// Why a commit did not happen. The live bank is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The maps are too small.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    /// A map cannot be written.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// The last commit's grace period has not passed.
+    #[error("commit before the last one's grace period has passed")]
+    OwesGrace,
+    /// Too many interfaces, or too unlucky numbers.
+    #[error("no place for interface number {ifindex} in the interface table ({INTERFACES} places)")]
+    Interfaces {
+        /// The kernel's index.
+        ifindex: u32,
+    },
+}
+
+impl Writer {
+    /// A writer for maps that hold what an earlier life of the agent left, or nothing. Packets of a moment ago may
+    /// read either bank: it begins by owing a grace period.
+    pub fn new(maps: Arc<Maps>) -> Self {
+        maps.control.store_word(0, owner_offset(ALWAYS_OWNED), Owner::FORWARDS);
+        Self { maps, written: HashMap::new(), owes_grace: true }
+    }
+
+    /// Whether a grace period must pass before the next commit.
+    pub fn owes_grace(&self) -> bool {
+        self.owes_grace
+    }
+
+    /// Says that a grace period has passed since the last commit. What only the old bank needed is given up.
+    pub fn grace_passed(&mut self) {
+        self.owes_grace = false;
+        self.narrow_filter();
+    }
+
+    /// Makes `desired` what packets meet, and returns the new generation.
+    ///
+    /// # Errors
+    /// Nothing has changed for packets then.
+    pub fn commit(&mut self, desired: &Desired) -> Result<u64, CommitError> {
+        if self.owes_grace {
+            return Err(CommitError::OwesGrace);
+        }
+        let live = self.live();
+        let occupied = self.occupied(live.bank());
+        if self.written.is_empty() {
+            self.written = self.recall(desired, &occupied);
+        }
+        let plan = bank::plan(desired, &occupied, &self.written, self.maps.capacity())?;
+        let places = self.write_devices(&desired.devices)?;
+        for &id in &plan.new_backends {
+            self.maps.set_backend_counter(id, Counter::default())?;
+        }
+        let next = live.flipped();
+        self.write_bank(next.bank(), &plan, &places);
+        self.widen_filter(&plan.services);
+        self.maps.control.store_word(0, offset_of!(Control, live), next.0);
+        self.owes_grace = true;
+        self.written = plan.tables;
+        Ok(next.generation())
+    }
+
+    /// Stores the next hops of `desired` where they differ, in both banks: no commit, no grace period. Returns how many
+    /// changed.
+    ///
+    /// # Errors
+    /// Where an interface finds no place.
+    pub fn update_next_hops(&self, desired: &Desired) -> Result<usize, CommitError> {
+        let places = self.write_devices(&desired.devices)?;
+        let ids: HashMap<BackendKey, u32> =
+            self.occupied(self.live().bank()).backends.iter().map(|(&id, backend)| (BackendKey::of(backend), id)).collect();
+        let service_ids = self.service_ids();
+        let capacity = self.maps.capacity().backends;
+        let mut changed = 0;
+        for service in &desired.services {
+            let Some(&service_id) = service.keys.iter().find_map(|key| service_ids.get(key)) else { continue };
+            for real_server in &service.real_servers {
+                let (address, family) = bank::wire_address(real_server.address);
+                let key = BackendKey { service: service_id, address, family, port_be: real_server.port.to_be() };
+                let Some(&id) = ids.get(&key) else { continue };
+                let word = next_hop_word(real_server.next_hop, &places);
+                let offset = offset_of!(Backend, next_hop);
+                if self.maps.backends.load_word(self.live().bank() * capacity + id, offset) != word {
+                    changed += 1;
+                    self.maps.backends.store_word(id, offset, word);
+                    self.maps.backends.store_word(capacity + id, offset, word);
+                }
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Which bank is live, and how often there was a commit.
+    pub fn live(&self) -> Live {
+        Live(self.maps.control.load_word(0, offset_of!(Control, live)))
+    }
+
+    /// The maps, for reading.
+    pub fn maps(&self) -> &Arc<Maps> {
+        &self.maps
+    }
+
+    fn service_ids(&self) -> HashMap<lb_common::ServiceKey, u16> {
+        self.occupied(self.live().bank()).services.iter().filter(|s| s.id != 0).map(|s| (s.key(), s.id)).collect()
+    }
+
+    fn occupied(&self, bank: u32) -> Occupied {
+        let capacity = self.maps.capacity();
+        let services = (0..capacity.services).filter_map(|place| self.maps.services.read(bank * capacity.services + place));
+        let backends = (0..capacity.backends)
+            .filter_map(|id| self.maps.backends.read(bank * capacity.backends + id).map(|backend| (id, backend)));
+        Occupied {
+            services: services.filter(|entry| entry.tuple != 0).collect(),
+            backends: backends.filter(|(_, backend)| backend.family != 0).collect(),
+        }
+    }
+
+    /// Finds out which of the tables wanted are in the maps already: an earlier life's, which need not be written again.
+    fn recall(&self, desired: &Desired, occupied: &Occupied) -> HashMap<u16, WrittenTable> {
+        let ids: HashMap<BackendKey, u32> =
+            occupied.backends.iter().map(|(&id, backend)| (BackendKey::of(backend), id)).collect();
+        let mut tables = HashMap::new();
+        for service in &desired.services {
+            let Some(entry) = occupied.services.iter().find(|entry| entry.id != 0 && service.keys.contains(&entry.key())) else {
+                continue;
+            };
+            let backend_id = |real_server: &desired::RealServer| {
+                let (address, family) = bank::wire_address(real_server.address);
+                ids.get(&BackendKey { service: entry.id, address, family, port_be: real_server.port.to_be() }).copied()
+            };
+            let Some(ids) = service.real_servers.iter().map(backend_id).collect::<Option<Vec<u32>>>() else { continue };
+            let written = entry.slots_len as usize == service.table.len()
+                && service.table.iter().zip(entry.slots_start..).all(|(&owner, slot)| {
+                    ids.get(owner as usize).is_some_and(|&id| self.maps.slots.read(slot) == Some(Slot::settled(id)))
+                });
+            if written {
+                tables.insert(entry.id, WrittenTable { start: entry.slots_start, table: Arc::clone(&service.table), ids });
+            }
+        }
+        tables
+    }
+
+    fn write_bank(&self, bank: u32, plan: &Plan, places: &HashMap<u32, u16>) {
+        let capacity = self.maps.capacity();
+        for id in &plan.unwritten {
+            let table = &plan.tables[id];
+            for (&owner, slot) in table.table.iter().zip(table.start..) {
+                self.maps.slots.write(slot, Slot::settled(table.ids[owner as usize]));
+            }
+        }
+        for (place, &entry) in (0..).zip(&plan.services) {
+            self.maps.services.write(bank * capacity.services + place, entry);
+        }
+        let mut backends: HashMap<u32, (Backend, NextHop)> =
+            plan.backends.iter().zip(&plan.next_hops).map(|(&(id, backend), &next_hop)| (id, (backend, next_hop))).collect();
+        for id in 0..capacity.backends {
+            let here = bank * capacity.backends + id;
+            let there = (bank ^ 1) * capacity.backends + id;
+            let lives = [here, there].map(|at| self.maps.backends.read(at).map_or(0, |old| old.generation));
+            let generation = lives[0].max(lives[1]);
+            let entry = match backends.remove(&id) {
+                Some((backend, next_hop)) => Backend {
+                    next_hop: next_hop_word(next_hop, places),
+                    generation: if plan.new_backends.contains(&id) { generation.wrapping_add(1) } else { generation },
+                    ..backend
+                },
+                None => Backend { generation, ..Backend::default() },
+            };
+            self.maps.backends.write(here, entry);
+        }
+        let offset = offset_of!(Control, service_seed);
+        let seeds = self.maps.control.load_word(0, offset);
+        let shift = bank * 32;
+        let seeds = seeds & !(u64::from(u32::MAX) << shift) | u64::from(plan.seed) << shift;
+        self.maps.control.store_word(0, offset, seeds);
+    }
+
+    /// Enters the interfaces, and returns each one's place by its index. Places once given stay: next hops refer to them.
+    fn write_devices(&self, devices: &[Device]) -> Result<HashMap<u32, u16>, CommitError> {
+        let mut places = HashMap::new();
+        for device in devices {
+            // Tagged ones live elsewhere, so that the look-up by ifindex finds the untagged one.
+            let home = if device.vlans == 0 { device.frames } else { device.frames.wrapping_add(INTERFACES as u32 / 2) };
+            let place = (0..INTERFACE_PROBES as u32)
+                .map(|probe| home.wrapping_add(probe) as usize % INTERFACES)
+                .find(|&place| {
+                    let [_, identity, _] = self.interface_words(place);
+                    identity == 0 || identity == interface_identity(device)
+                })
+                .ok_or(CommitError::Interfaces { ifindex: device.index })?;
+            let flags = if device.transmits { u64::from(INTERFACE_TRANSMITS) } else { 0 };
+            let wanted = [mac_word(device.mac), interface_identity(device), flags];
+            let there = self.interface_words(place);
+            // The identity last: until then no packet finds the entry.
+            for word in [0, 2, 1] {
+                if there[word] != wanted[word] {
+                    self.maps.control.store_word(0, interface_offset(place) + word * 8, wanted[word]);
+                }
+            }
+            places.insert(device.index, place as u16);
+        }
+        Ok(places)
+    }
+
+    fn interface_words(&self, place: usize) -> [u64; 3] {
+        [0, 1, 2].map(|word| self.maps.control.load_word(0, interface_offset(place) + word * 8))
+    }
+
+    /// Sets the filter's bits for `services`, and leaves those that the live bank needs.
+    fn widen_filter(&self, services: &[Service]) {
+        for (word, bits) in filter_words(services) {
+            let old = self.maps.control.load_word(0, filter_offset(word));
+            self.maps.control.store_word(0, filter_offset(word), old | bits);
+        }
+    }
+
+    /// Clears the filter's bits that the live bank does not need.
+    fn narrow_filter(&self) {
+        let wanted = filter_words(&self.occupied(self.live().bank()).services);
+        for word in 0..filter::WORDS {
+            let bits = wanted.get(&word).copied().unwrap_or(0);
+            if self.maps.control.load_word(0, filter_offset(word)) != bits {
+                self.maps.control.store_word(0, filter_offset(word), bits);
+            }
+        }
+    }
+}
+
+fn filter_words(services: &[Service]) -> HashMap<usize, u64> {
+    let mut words = HashMap::new();
+    for entry in services.iter().filter(|entry| entry.tuple != 0) {
+        let (word, bit) = filter::position(hash::fold(&entry.address));
+        *words.entry(word).or_insert(0) |= 1 << bit;
+    }
+    words
+}
+
+fn next_hop_word(next_hop: NextHop, places: &HashMap<u32, u16>) -> u64 {
+    match next_hop {
+        NextHop::Unresolved => lb_common::NextHop::UNRESOLVED.0,
+        NextHop::Via { mac, device } => match places.get(&device) {
+            Some(&place) => lb_common::NextHop::new(mac, place).0,
+            None => lb_common::NextHop::UNRESOLVED.0,
+        },
+    }
+}
+
+/// The word of an [`Interface`] that holds `ifindex` and `vlans`.
+fn interface_identity(device: &Device) -> u64 {
+    u64::from(device.frames) | u64::from(device.vlans) << 32
+}
+
+const _: () = assert!(
+    offset_of!(Interface, mac) == 0
+        && offset_of!(Interface, ifindex) == 8
+        && offset_of!(Interface, vlans) == 12
+        && offset_of!(Interface, flags) == 16
+);
+
+fn interface_offset(place: usize) -> usize {
+    offset_of!(Control, interfaces) + place % INTERFACES * size_of::<Interface>()
+}
+
+fn filter_offset(word: usize) -> usize {
+    offset_of!(Control, filter) + word % filter::WORDS * 8
+}
+
+fn owner_offset(owner: u16) -> usize {
+    offset_of!(Control, owners) + usize::from(owner) % OWNERS * 8
+}

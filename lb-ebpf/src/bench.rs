@@ -1,0 +1,82 @@
+//! Programs that `cargo xtask bench packet` runs, never part of the agent's object.
+//!
+//! `BPF_PROG_TEST_RUN` does not restore the packet between repeats, so each wrapper runs the whole life of a packet and
+//! then puts back what that changed; its twin does only the putting back. Their difference is the price.
+
+use crate::{balance, frame::Frame};
+use aya_ebpf::{
+    bindings::xdp_action,
+    btf_maps::Array,
+    macros::{btf_map, xdp},
+    programs::XdpContext,
+};
+
+/// Number of the current repeat, from which many flows are made.
+#[btf_map]
+static ROUND: Array<u32, 1> = Array::new();
+
+/// Nothing: what the test run itself costs.
+#[xdp(frags)]
+pub fn bare(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_TX
+}
+
+/// A forwarded packet.
+#[xdp(frags)]
+pub fn forward(ctx: XdpContext) -> u32 {
+    let verdict = balance(&ctx).conclude();
+    restore(&ctx);
+    verdict
+}
+
+/// The twin of [`forward`].
+#[xdp(frags)]
+pub fn forward_twin(ctx: XdpContext) -> u32 {
+    restore(&ctx);
+    xdp_action::XDP_TX
+}
+
+/// A forwarded IPv4 packet whose source address is another one each time, of 2^20.
+#[xdp(frags)]
+pub fn flows(ctx: XdpContext) -> u32 {
+    next_flow(&ctx);
+    let verdict = balance(&ctx).conclude();
+    restore(&ctx);
+    verdict
+}
+
+/// The twin of [`flows`].
+#[xdp(frags)]
+pub fn flows_twin(ctx: XdpContext) -> u32 {
+    next_flow(&ctx);
+    restore(&ctx);
+    xdp_action::XDP_TX
+}
+
+#[inline(always)]
+fn next_flow(ctx: &XdpContext) {
+    if let (Some(round), Some(source)) = (ROUND.get_ptr_mut(0), Frame::new(ctx).bytes::<4>(26)) {
+        // SAFETY: a map value of which only this program knows.
+        let number = unsafe {
+            *round = (*round).wrapping_add(1);
+            *round
+        };
+        source.set_u32::<0>(0x0a ^ (number.wrapping_mul(0x9e37_79b1) >> 12) << 8);
+    }
+}
+
+/// The addresses, TTL and checksum that the bench's packets have: see its packets.
+#[inline(always)]
+fn restore(ctx: &XdpContext) {
+    if let Some(header) = Frame::new(ctx).bytes::<26>(0) {
+        header.set_u32::<0>(0x0000_0002);
+        header.set_u32::<4>(0x0002_0100);
+        header.set_u32::<8>(0x0200_0000);
+        if header.u8::<12>() == 0x08 {
+            header.set_u8::<22>(64);
+            header.set_u16::<24>(0x1234);
+        } else {
+            header.set_u8::<21>(64);
+        }
+    }
+}

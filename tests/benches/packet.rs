@@ -1,0 +1,235 @@
+//! What a packet costs: nanoseconds above a bare `return XDP_TX`, by `BPF_PROG_TEST_RUN`.
+//!
+//! Each case is run in turn with its twin, which puts back what the program changed and does nothing else; the figure is
+//! the median of the differences in thread CPU time. Absolute times drift on a shared machine, differences hardly.
+
+use anyhow::{Context as _, ensure};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use lb_agent::datapath::{
+    Desired, Device, NextHop, RealServer, Service,
+    xdp::{Capacity, Datapath, load_program},
+};
+use lb_common::{BackendState, Mode, ServiceKey, key};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    time::{ClockId, clock_gettime},
+    unistd::Pid,
+};
+use serde::Serialize;
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+/// Rounds, each of both programs.
+const ROUNDS: usize = 9;
+/// Runs of a program in a round.
+const REPEAT: u32 = 1_000_000;
+/// Where the figures go, below the workspace.
+const OUTPUT: &str = "target/bench/packet.json";
+
+/// One figure, in the form all benches share.
+#[derive(Serialize)]
+struct Figure {
+    case: &'static str,
+    value: f64,
+    unit: &'static str,
+    min: f64,
+    max: f64,
+    rounds: usize,
+}
+
+/// A packet and the programs that price it.
+struct Case {
+    name: &'static str,
+    packet: Vec<u8>,
+    program: &'static str,
+    twin: &'static str,
+    verdict: u32,
+    /// Whether the program's output must be the input again.
+    restored: bool,
+}
+
+/// `enum xdp_action` (include/uapi/linux/bpf.h).
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+
+fn main() -> anyhow::Result<()> {
+    let mut cpu = CpuSet::new();
+    cpu.set(1).or_else(|_| cpu.set(0))?;
+    let _ = sched_setaffinity(Pid::from_raw(0), &cpu);
+
+    let mut datapath = Datapath::unpinned(Capacity::SMALLEST)?;
+    datapath.writer().grace_passed();
+    datapath.writer().commit(&desired())?;
+    for program in ["bare", "forward", "forward_twin", "flows", "flows_twin"] {
+        load_program(datapath.object(), program)?;
+    }
+    let mut figures = Vec::new();
+    for case in cases() {
+        check(&mut datapath, &case)?;
+        let mut differences = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            let twin = run(&mut datapath, case.twin, &case.packet, REPEAT)?.1;
+            let full = run(&mut datapath, case.program, &case.packet, REPEAT)?.1;
+            differences.push((full.as_nanos() as f64 - twin.as_nanos() as f64) / f64::from(REPEAT));
+        }
+        differences.sort_by(f64::total_cmp);
+        figures.push(Figure {
+            case: case.name,
+            value: round(differences[ROUNDS / 2]),
+            unit: "ns",
+            min: round(differences[0]),
+            max: round(differences[ROUNDS - 1]),
+            rounds: ROUNDS,
+        });
+        if let Some(figure) = figures.last() {
+            println!("{:24} {:6.1} ns  ({:.1} to {:.1})", figure.case, figure.value, figure.min, figure.max);
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(OUTPUT);
+    fs::create_dir_all(path.parent().context("the output has a folder")?)?;
+    fs::write(&path, serde_json::to_string_pretty(&figures)?)?;
+    println!("written to {OUTPUT}");
+    Ok(())
+}
+
+fn round(ns: f64) -> f64 {
+    (ns * 100.0).round() / 100.0
+}
+
+/// Runs the case once: verdict and bytes must be what its name says.
+fn check(datapath: &mut Datapath, case: &Case) -> anyhow::Result<()> {
+    let (verdict, _, output) = run_once(datapath, case.program, &case.packet)?;
+    ensure!(verdict == case.verdict, "{}: verdict {verdict}, not {}", case.name, case.verdict);
+    if case.restored {
+        ensure!(output == case.packet, "{}: the wrapper does not restore the packet", case.name);
+    }
+    if case.verdict == XDP_TX {
+        let (_, _, output) = run_once(datapath, "lb", &case.packet)?;
+        ensure!(output[..6] == REAL_SERVER_MAC, "{}: the packet is not for the real server", case.name);
+    }
+    Ok(())
+}
+
+fn run_once(datapath: &mut Datapath, program: &str, packet: &[u8]) -> anyhow::Result<(u32, Duration, Vec<u8>)> {
+    let mut output = vec![0; packet.len() + 64];
+    let program: &mut Xdp = datapath.object().program_mut(program).context("no such program")?.try_into()?;
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(packet),
+        data_out: Some(&mut output),
+        repeat: 1,
+        ..Default::default()
+    })?;
+    output.truncate(result.data_size_out as usize);
+    Ok((result.return_value, Duration::ZERO, output))
+}
+
+fn run(datapath: &mut Datapath, program: &str, packet: &[u8], repeat: u32) -> anyhow::Result<(u32, Duration)> {
+    let program: &mut Xdp = datapath.object().program_mut(program).context("no such program")?.try_into()?;
+    let mut output = vec![0; packet.len() + 64];
+    let start = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+    let result = program.test_run(TestRunOptions {
+        data_in: Some(packet),
+        data_out: Some(&mut output),
+        repeat,
+        ..Default::default()
+    })?;
+    let end = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+    Ok((result.return_value, Duration::from(end - start)))
+}
+
+const DIRECTOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const REAL_SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
+const VIP4: [u8; 4] = [10, 0, 0, 1];
+const VIP6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+/// The loopback interface, which the test run takes for the one a packet came from.
+const LOOPBACK: u32 = 1;
+
+/// A hundred real servers behind three services, among three hundred others.
+fn desired() -> Desired {
+    let real_servers: Vec<RealServer> = (0..100)
+        .map(|number| RealServer {
+            address: [10, 0, 1, number].into(),
+            port: 0,
+            mode: Mode::Dr,
+            weight: 1,
+            state: BackendState::Up,
+            next_hop: NextHop::Via { mac: REAL_SERVER_MAC, device: LOOPBACK },
+        })
+        .collect();
+    let table: Arc<[u32]> = (0..65_537).map(|slot| slot % 100).collect();
+    let service = |name: &str, keys: Vec<ServiceKey>| Service {
+        name: name.to_owned(),
+        keys,
+        owner: 0,
+        table: Arc::clone(&table),
+        real_servers: real_servers.clone(),
+    };
+    let others = (0..30).map(|number| ServiceKey::v4([10, 0, 2, number], 8000, key::TCP)).collect();
+    Desired {
+        services: vec![
+            service("tcp", vec![ServiceKey::v4(VIP4, 80, key::TCP), ServiceKey::v6(VIP6, 80, key::TCP)]),
+            service("udp", vec![ServiceKey::v4(VIP4, 53, key::UDP)]),
+            service("others", others),
+        ],
+        devices: vec![Device { index: LOOPBACK, frames: LOOPBACK, vlans: 0, mac: DIRECTOR_MAC, transmits: true }],
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let forward = |name, packet| Case { name, packet, program: "forward", twin: "forward_twin", verdict: XDP_TX, restored: true };
+    let flows = |name, packet| Case { name, packet, program: "flows", twin: "flows_twin", verdict: XDP_TX, restored: false };
+    let pass = |name, packet| Case { name, packet, program: "lb", twin: "bare", verdict: XDP_PASS, restored: true };
+    let ack = 0x10;
+    let syn = 0x02;
+    vec![
+        forward("dr4_tcp_established", ipv4(VIP4, key::TCP, &tcp(80, ack))),
+        flows("dr4_tcp_1m_flows", ipv4(VIP4, key::TCP, &tcp(80, ack))),
+        forward("dr4_syn", ipv4(VIP4, key::TCP, &tcp(80, syn))),
+        forward("dr4_udp", ipv4(VIP4, key::UDP, &udp(53))),
+        forward("dr6_tcp_established", ipv6(VIP6, key::TCP, &tcp(80, ack))),
+        pass("pass_non_vip4", ipv4([10, 0, 0, 9], key::TCP, &tcp(22, ack))),
+        pass("pass_non_vip6", ipv6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9], key::TCP, &tcp(22, ack))),
+        pass("pass_arp", { let mut arp = ethernet(0x0806); arp.resize(60, 0); arp }),
+    ]
+}
+
+fn ethernet(ether_type: u16) -> Vec<u8> {
+    [&DIRECTOR_MAC[..], &CLIENT_MAC, &ether_type.to_be_bytes()].concat()
+}
+
+/// Checksum and TTL are those that the wrapper restores; the program changes a checksum and never verifies one.
+fn ipv4(destination: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let len = (20 + payload.len()) as u16;
+    let mut packet = ethernet(0x0800);
+    packet.extend([0x45, 0]);
+    packet.extend(len.to_be_bytes());
+    packet.extend([0, 1, 0, 0, 64, protocol, 0x34, 0x12, 10, 0, 0, 2]);
+    packet.extend(destination);
+    packet.extend(payload);
+    packet
+}
+
+fn ipv6(destination: [u8; 16], protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = ethernet(0x86dd);
+    packet.extend([0x60, 0, 0, 0]);
+    packet.extend((payload.len() as u16).to_be_bytes());
+    packet.extend([protocol, 64, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    packet.extend(destination);
+    packet.extend(payload);
+    packet
+}
+
+fn tcp(port: u16, flags: u8) -> Vec<u8> {
+    let mut segment = 12_345_u16.to_be_bytes().to_vec();
+    segment.extend(port.to_be_bytes());
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    segment
+}
+
+fn udp(port: u16) -> Vec<u8> {
+    let mut datagram = 12_345_u16.to_be_bytes().to_vec();
+    datagram.extend(port.to_be_bytes());
+    datagram.extend([0, 26, 0, 0]);
+    datagram.extend([0; 18]);
+    datagram
+}
