@@ -1,4 +1,5 @@
-//! Where a packet to a real server has to go next: the decision, as a plain function over what the kernel told.
+//! Where a packet to a real server has to go next: the decision, as a plain function over what the
+//! kernel told.
 
 use std::net::IpAddr;
 
@@ -18,7 +19,8 @@ pub enum NextHop {
         mac: [u8; 6],
         /// Index of the egress interface.
         ifindex: u32,
-        /// Largest IP packet on the way, in bytes: the interface's MTU, or less where the route or a learned path MTU says so.
+        /// Largest IP packet on the way, in bytes: the interface's MTU, or less where the route or
+        /// a learned path MTU says so.
         mtu: u32,
         /// The address this host would use as source towards the real server.
         source: Option<IpAddr>,
@@ -62,8 +64,9 @@ impl std::fmt::Display for NextHop {
 
 /// The next hop that follows from a route, the links and the state of the neighbour entry.
 ///
-/// `trouble` is what is known about the neighbour beyond its present state: the kernel tries a silent neighbour again and again, and its entry then changes between
-/// "failed" and "incomplete" although nothing has changed for us.
+/// `trouble` is what is known about the neighbour beyond its present state: the kernel tries a
+/// silent neighbour again and again, and its entry then changes between "failed" and "incomplete"
+/// although nothing has changed for us.
 pub(super) fn decide(
     route: &Route,
     links: &Links,

@@ -284,7 +284,8 @@ fn after_a_loss_of_notifications_the_truth_is_read_anew() {
         async |lab| {
             on_one_link(&lab);
             lab.host("route add 10.9.1.0/24 via 10.1.0.21");
-            // The engine runs on this thread, so it is certain that nobody reads while the flood comes.
+            // The engine runs on this thread, so it is certain that nobody reads while the flood
+            // comes.
             let (targets, wanted) = watch::channel(None);
             let (next_hops, mut published) = watch::channel(Arc::default());
             let outputs = Outputs {
@@ -309,7 +310,8 @@ fn after_a_loss_of_notifications_the_truth_is_read_anew() {
                     .wait_for(|hops| resolved(hops, "10.9.1.1"))
                     .await
                     .expect("the engine lives");
-                // The deletion of the route comes when the buffer is full: its notification is lost.
+                // The deletion of the route comes when the buffer is full: its notification is
+                // lost.
                 lab.host_batch(&(flood() + "route del 10.9.1.0/24\n"));
                 let routeless = |hops: &Arc<NextHops>| {
                     matches!(hops.get(&ip("10.9.1.1")), Some(NextHop::Unresolved { .. }))
