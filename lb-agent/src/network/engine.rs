@@ -300,6 +300,7 @@ impl Engine {
             |key| view.neighbours.get(key),
             |key| view.can_resolve(key),
         );
+        let (mut refusals, mut first_refusal) = (0_usize, None);
         for key in due {
             let mut result = self
                 .netlink
@@ -327,8 +328,12 @@ impl Engine {
                 error.with_cause()
             });
             if let Some(reason) = self.upkeep.answered(&key, refusal) {
-                warn!(%reason, "a neighbour entry cannot be kept");
+                refusals += 1;
+                first_refusal.get_or_insert_with(|| reason.to_owned());
             }
+        }
+        if let Some(reason) = first_refusal {
+            warn!(%reason, entries = refusals, "neighbour entries cannot be kept");
         }
     }
 

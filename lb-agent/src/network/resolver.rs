@@ -137,8 +137,9 @@ impl Resolver {
         self.next_hops.clone()
     }
 
-    /// The host's interfaces. A program attached through a BPF link is announced by the kernel late
-    /// or not at all: ask [`Netlink::links`](super::Netlink::links) after attaching.
+    /// The host's interfaces. The kernel does not announce a program that is attached or detached by
+    /// a BPF link (seen on 6.18): it shows here with the next resync, and at once in
+    /// [`Netlink::links`](super::Netlink::links).
     pub fn links(&self) -> watch::Receiver<Arc<Links>> {
         self.links.clone()
     }

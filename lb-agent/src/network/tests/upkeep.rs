@@ -246,6 +246,25 @@ fn a_server_that_falls_silent_is_unresolved_and_comes_back() {
     );
 }
 
+#[test]
+fn a_new_mac_that_nobody_announced_is_found_when_the_old_one_is_silent() {
+    in_lab(
+        "a_new_mac_that_nobody_announced_is_found_when_the_old_one_is_silent",
+        async |lab| {
+            on_one_link(&lab);
+            age_quickly(&lab);
+            let resolver = resolver(&TARGETS).await;
+            for target in TARGETS {
+                wait_mac(&resolver, target, MAC).await;
+            }
+            lab.peer("link set peer0 address 02:00:00:00:00:22");
+            for target in TARGETS {
+                wait_mac(&resolver, target, [2, 0, 0, 0, 0, 0x22]).await;
+            }
+        },
+    );
+}
+
 /// `ip` commands that add and delete many neighbours, none of which is a target.
 fn flood() -> String {
     let mut lines = String::new();
