@@ -21,7 +21,7 @@ use super::links::Links;
 use super::monitor::{Event, Monitor};
 use super::neighbours::NeighbourKey;
 use super::netlink::Netlink;
-use super::next_hop::decide;
+use super::next_hop::{NextHop, decide, with_likely_cause};
 use super::resolver::{NextHops, ResolverOptions};
 use super::routes::Route;
 use super::upkeep::{Keeping, Trouble, Upkeep};
@@ -67,6 +67,8 @@ struct Target {
     route: Option<Route>,
     /// The route has to be looked up again.
     doubtful: bool,
+    /// Where it was when there last was a way.
+    last_interface: Option<u32>,
 }
 
 impl Engine {
@@ -157,8 +159,8 @@ impl Engine {
         };
         let mut old = self.targets.take().unwrap_or_default();
         let fresh = || Target {
-            route: None,
             doubtful: true,
+            ..Target::default()
         };
         self.targets = Some(
             wanted
@@ -284,12 +286,20 @@ impl Engine {
                 continue;
             }
             target.doubtful = false;
-            target.route = Some(match self.netlink.route(*address).await {
-                Ok(route) => route,
-                Err(error) => Route::Unreachable {
-                    reason: error.with_cause(),
-                },
-            });
+            match self.netlink.route(*address).await {
+                Ok(route) => {
+                    if let Route::Neighbour { interface, .. } = route {
+                        target.last_interface = Some(interface);
+                    }
+                    target.route = Some(route);
+                }
+                // It says nothing about the route: what was true stays until it can be asked again.
+                Err(error) => {
+                    let reason = error.with_cause();
+                    target.route.get_or_insert(Route::Unreachable { reason });
+                    self.next_resync = self.next_resync.min(Instant::now() + REOPEN_GAP);
+                }
+            }
         }
     }
 
@@ -367,7 +377,7 @@ impl Engine {
             .targets
             .iter()
             .flatten()
-            .filter_map(|(address, target)| Some((*address, self.next_hop(target.route.as_ref()?))))
+            .filter_map(|(address, target)| Some((*address, self.next_hop(target)?)))
             .collect();
         self.outputs.next_hops.send_if_modified(|published| {
             if **published == next_hops {
@@ -387,19 +397,19 @@ impl Engine {
         publish_if_changed(&self.outputs.addresses, &self.view.addresses);
     }
 
-    fn next_hop(&self, route: &Route) -> super::NextHop {
+    fn next_hop(&self, target: &Target) -> Option<NextHop> {
+        let route = target.route.as_ref()?;
         let key = neighbour_of(route);
         let entry = key.as_ref().and_then(|key| self.view.neighbours.get(key));
         let trouble = key
             .as_ref()
             .map_or(&Trouble::None, |key| self.upkeep.trouble(key));
-        decide(
-            route,
-            &self.view.links,
-            &self.view.addresses,
-            entry,
-            trouble,
-        )
+        let View {
+            links, addresses, ..
+        } = &self.view;
+        let hop = decide(route, links, addresses, entry, trouble);
+        let last = target.last_interface.and_then(|index| links.get(index));
+        Some(with_likely_cause(hop, route, last))
     }
 }
 

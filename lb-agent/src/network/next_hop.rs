@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::addresses::HostAddresses;
-use super::links::Links;
+use super::links::{Link, Links};
 use super::neighbours::Neighbour;
 use super::routes::Route;
 use super::upkeep::Trouble;
@@ -142,6 +142,25 @@ pub(super) fn decide(
         (Trouble::None, _) => {
             NextHop::unresolved(format!("neighbour {address} on {name} is being resolved"))
         }
+    }
+}
+
+/// Adds to a missing route the likely cause: the kernel removes the routes of an interface that goes
+/// down. `last` is the interface on which the address was last reachable.
+pub(super) fn with_likely_cause(hop: NextHop, route: &Route, last: Option<&Link>) -> NextHop {
+    match (hop, route, last) {
+        (NextHop::Unresolved { reason }, Route::Unreachable { .. }, Some(link)) if !link.up => {
+            let state = if link.admin_up {
+                "has no carrier"
+            } else {
+                "is down"
+            };
+            NextHop::unresolved(format!(
+                "{reason} (interface {}, where it was, {state})",
+                link.name
+            ))
+        }
+        (hop, _, _) => hop,
     }
 }
 
