@@ -18,7 +18,8 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// Largest IP packet in bytes.
     pub mtu: u32,
-    /// Ready to carry packets: set up by the administrator and with a carrier (IFF_UP and IFF_LOWER_UP).
+    /// Ready to carry packets: set up by the administrator and with a carrier (IFF_UP and
+    /// IFF_LOWER_UP).
     pub up: bool,
     /// Set up by the administrator (IFF_UP), whatever the carrier says.
     pub admin_up: bool,
@@ -37,7 +38,8 @@ pub struct Link {
 pub struct XdpAttachment {
     /// How it runs.
     pub mode: XdpMode,
-    /// Kernel id of the program; in mode `Multi` that of the native one, else of the generic one, else of the offloaded one.
+    /// Kernel id of the program; in mode `Multi` that of the native one, else of the generic one,
+    /// else of the offloaded one.
     pub program_id: u32,
 }
 
@@ -96,8 +98,9 @@ impl FromIterator<Link> for Links {
 }
 
 impl Link {
-    /// Reads a RTM_NEWLINK message. `None` for messages that describe something else than the interface as a whole: those of a bridge about its ports (AF_BRIDGE)
-    /// and wireless events, which have no MTU.
+    /// Reads a RTM_NEWLINK message. `None` for messages that describe something else than the
+    /// interface as a whole: those of a bridge about its ports (AF_BRIDGE) and wireless events,
+    /// which have no MTU.
     pub(super) fn from_message(message: &LinkMessage) -> Option<Self> {
         if message.header.interface_family != AddressFamily::Unspec {
             return None;
@@ -141,8 +144,8 @@ impl Link {
 }
 
 impl XdpAttachment {
-    /// Reads the attributes nested in IFLA_XDP. With programs in several modes the kernel gives no IFLA_XDP_PROG_ID, only one id a mode
-    /// (`rtnl_xdp_report` in net/core/rtnetlink.c).
+    /// Reads the attributes nested in IFLA_XDP. With programs in several modes the kernel gives no
+    /// IFLA_XDP_PROG_ID, only one id a mode (`rtnl_xdp_report` in net/core/rtnetlink.c).
     fn from_attributes(attributes: &[LinkXdp]) -> Option<Self> {
         let (mut mode, mut id, mut native, mut generic, mut offload) =
             (None, None, None, None, None);
