@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
-    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+    InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
 
 /// One network interface.
@@ -31,6 +31,17 @@ pub struct Link {
     pub xdp: Option<XdpAttachment>,
     /// Index of the bond or bridge this interface belongs to.
     pub master: Option<u32>,
+    /// For a VLAN device: where its frames really enter and leave.
+    pub vlan: Option<Vlan>,
+}
+
+/// What a VLAN device stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vlan {
+    /// Index of the interface below it (IFLA_LINK).
+    pub parent: u32,
+    /// The tag's VLAN id.
+    pub id: u16,
 }
 
 /// An XDP program on an interface, as the kernel tells it (IFLA_XDP).
@@ -108,6 +119,7 @@ impl Link {
         let flags = message.header.flags;
         let (mut name, mut mtu, mut mac, mut kind, mut xdp, mut master) =
             (None, None, None, None, None, None);
+        let (mut parent, mut vlan_id) = (None, None);
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(value) => name = Some(value.clone()),
@@ -118,7 +130,9 @@ impl Link {
                     mac = value.as_slice().try_into().ok()
                 }
                 LinkAttribute::Controller(value) => master = Some(*value),
+                LinkAttribute::Link(value) => parent = Some(*value),
                 LinkAttribute::LinkInfo(infos) => {
+                    vlan_id = infos.iter().find_map(vlan_id_of);
                     kind = infos.iter().find_map(|info| match info {
                         LinkInfo::Kind(kind) => Some(kind.to_string()),
                         _ => None,
@@ -139,7 +153,20 @@ impl Link {
             kind,
             xdp,
             master,
+            vlan: parent.zip(vlan_id).map(|(parent, id)| Vlan { parent, id }),
         })
+    }
+}
+
+fn vlan_id_of(info: &LinkInfo) -> Option<u16> {
+    match info {
+        LinkInfo::Data(InfoData::Vlan(attributes)) => {
+            attributes.iter().find_map(|attribute| match attribute {
+                InfoVlan::Id(id) => Some(*id),
+                _ => None,
+            })
+        }
+        _ => None,
     }
 }
 

@@ -28,7 +28,7 @@ mod tests;
 
 pub use addresses::{HostAddress, HostAddresses};
 pub use error::NetworkError;
-pub use links::{Link, Links, XdpAttachment, XdpMode};
+pub use links::{Link, Links, Vlan, XdpAttachment, XdpMode};
 pub use neighbours::OWNER_PROTOCOL;
 pub use netlink::Netlink;
 pub use next_hop::NextHop;
