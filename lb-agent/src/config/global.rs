@@ -62,8 +62,7 @@ fn host_name() -> String {
 fn interfaces(value: &Value<'_>) -> Option<Vec<String>> {
     value.list(|one| {
         let name = one.interface()?;
-        one.cx()
-            .unique("an interface named", &name, one.path(), one.span());
+        one.unique_in_list(&name);
         Some(name)
     })
 }
@@ -150,7 +149,7 @@ fn relay(value: &Value<'_>) -> Option<(String, u16)> {
         _ => {
             let guess = (!text.contains([':', ' ']) && good(text)).then(|| format!("{text}:25"));
             let problem = Problem::new(format!("`{}` is no host with port", quote(text)));
-            value.fail(problem.expected(wanted).suggest(guess))
+            value.fail(problem.expected(wanted).suggest_text(guess))
         }
     }
 }
@@ -191,12 +190,10 @@ fn sync(t: &Table<'_>) -> Option<Sync> {
     })
 }
 
-fn peer(value: &Value<'_>) -> Option<IpAddr> {
+/// One of a list of other hosts.
+pub(super) fn peer(value: &Value<'_>) -> Option<IpAddr> {
     let address = value.address()?;
-    let id = address.to_string();
-    value
-        .cx()
-        .unique("a peer with the address", &id, value.path(), value.span());
+    value.unique_in_list(&address.to_string());
     Some(address)
 }
 

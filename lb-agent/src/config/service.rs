@@ -118,10 +118,11 @@ fn listen(t: &Table<'_>, protocol: Protocol) -> Option<Listen> {
         }
         (None, Some(value)) => {
             let mark = value.integer(1..=u32::MAX)?;
-            let space = "in the services, the firewall mark";
-            value
-                .cx()
-                .unique(space, &mark.to_string(), value.path(), value.span());
+            value.unique(
+                "fwmark",
+                &mark.to_string(),
+                "is the firewall mark of another service",
+            );
             Some(Listen::Fwmark(mark))
         }
         (Some(addresses), Some(mark)) => {
@@ -134,10 +135,8 @@ fn listen(t: &Table<'_>, protocol: Protocol) -> Option<Listen> {
 fn virtual_socket(value: &Value<'_>, protocol: Protocol) -> Option<SocketAddr> {
     let socket = value.socket(Some("every port"))?;
     value.host(socket.ip())?;
-    let space = format!("in the services, the {protocol} address");
-    value
-        .cx()
-        .unique(&space, &socket.to_string(), value.path(), value.span());
+    let what = format!("is listened on with {protocol} already");
+    value.unique(&format!("listen {protocol}"), &socket.to_string(), &what);
     Some(socket)
 }
 
