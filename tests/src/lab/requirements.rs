@@ -15,13 +15,19 @@ const COMMANDS: [(&str, &str); 5] = [
     ("ping", "iputils-ping"),
 ];
 
-/// Fails with everything that is missing, and how to get it.
-pub fn check() -> Result<()> {
+/// Fails for any other user than root.
+pub fn check_root() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!(
             "the lab makes network namespaces and loads BPF programs, which needs root: run this as root, for example with sudo -E"
         );
     }
+    Ok(())
+}
+
+/// Fails with everything that is missing, and how to get it.
+pub fn check() -> Result<()> {
+    check_root()?;
     let directories: Vec<PathBuf> = env::split_paths(&search_path()).collect();
     let missing: Vec<_> = COMMANDS
         .into_iter()
