@@ -196,7 +196,7 @@ impl PoolService {
             })
             .collect();
         if members != self.table.members {
-            let slots = balance::table(&members, self.table_size).unwrap_or_default().into();
+            let slots = balance::maglev::table(&members, self.table_size).unwrap_or_default().into();
             self.table = CachedTable { members, slots };
         }
         Service {
@@ -237,6 +237,22 @@ impl PoolRealServer {
             state: BackendState::Up,
             reason: if is_checked { "not checked yet".to_owned() } else { "no check is configured".to_owned() },
             target,
+        }
+    }
+
+    /// Address, with its port if it has one of its own.
+    pub fn display_address(&self) -> String {
+        match self.port {
+            Some(port) => SocketAddr::new(self.address, port).to_string(),
+            None => self.address.to_string(),
+        }
+    }
+
+    /// Its state's name.
+    pub fn state_name(&self) -> &'static str {
+        match self.state {
+            BackendState::Up => "up",
+            BackendState::Down => "down",
         }
     }
 
