@@ -142,6 +142,16 @@ impl Context {
         self.places.borrow().contains_key(key)
     }
 
+    /// Whether an error was reported about a key that is written.
+    pub fn is_faulty(&self, key: &str) -> bool {
+        let found = self.found.borrow();
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
+        self.is_written(key)
+            && found
+                .iter()
+                .any(|(_, found)| is_error(found) && found.key == key)
+    }
+
     /// Where a key is written, or the innermost table around it that is.
     pub fn place(&self, key: &str) -> Span {
         place(&self.places.borrow(), key)

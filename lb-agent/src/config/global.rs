@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::context::{Context, Kind, Problem};
 use super::document::Entries;
 use super::model::{
-    Config, Control, Ipvs, Log, Mail, MailAuth, MailEvent, MailTls, Scripts, Sync, SyncDaemon,
+    Config, Control, FlowSync, Ipvs, Log, Mail, MailAuth, MailEvent, MailTls, Scripts, SyncDaemon,
     TrackedScript, User,
 };
 use super::names::quote;
@@ -178,12 +178,12 @@ fn mail_auth(t: &Table<'_>) -> Option<MailAuth> {
     })
 }
 
-fn sync(t: &Table<'_>) -> Option<Sync> {
+fn sync(t: &Table<'_>) -> Option<FlowSync> {
     let addresses = |value: &Value<'_>| value.some_list("addresses", peer);
     let peers = t.required("peers", "the other directors' addresses", addresses);
     let port = t.read("port", |value| value.integer(1..=u16::MAX));
     let key_file = t.required("key_file", "the key's file", Value::path_name);
-    Some(Sync {
+    Some(FlowSync {
         peers: peers?,
         port: port.unwrap_or(9922),
         key_file: key_file?,

@@ -104,13 +104,12 @@ fn any(t: &Table<'_>, key: &'static str) -> Option<Duration> {
 
 fn listen(t: &Table<'_>, protocol: Protocol) -> Option<Listen> {
     let fwmark = t.get("fwmark");
-    let addresses = t.get("listen");
+    let addresses = match fwmark {
+        Some(_) => t.get("listen"),
+        None => t.required_value("listen", LISTEN),
+    };
     match (addresses, fwmark) {
-        (None, None) => {
-            let problem = Problem::new("required, but not written").expected(LISTEN);
-            t.cx().error_at(&t.key("listen"), problem);
-            None
-        }
+        (None, None) => None,
         (Some(addresses), None) => {
             let wanted = "virtual addresses \"ADDRESS:PORT\"";
             let list = addresses.some_list(wanted, |value| virtual_socket(value, protocol))?;

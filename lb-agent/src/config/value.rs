@@ -81,6 +81,10 @@ impl<'a> Value<'a> {
                 let path = self.path.clone();
                 Some(Table::new(self.cx, entries, path, self.span))
             }
+            Data::Boolean(true) => {
+                let problem = Problem::new("wrong type, true").expected("a table");
+                self.fail(problem.suggest(Some("{}")))
+            }
             _ => self.wrong_type("a table"),
         }
     }
@@ -203,8 +207,15 @@ impl<'a> Value<'a> {
     pub fn list<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
         match self.data {
             Data::List(_) => Some(self.list_of("values", read)),
+            Data::String(text) => self.single("a list", text),
             _ => self.wrong_type("a list"),
         }
+    }
+
+    /// Reports a string in place of a list.
+    fn single<T>(&self, wanted: &str, text: &str) -> Option<T> {
+        let problem = Problem::new("wrong type, a string").expected(wanted);
+        self.fail(problem.suggest(Some(format!("[{text:?}]"))))
     }
 
     /// As [`Self::list`], and reports a list that is empty.
@@ -215,12 +226,7 @@ impl<'a> Value<'a> {
                 self.fail(Problem::new("an empty list").expected(wanted))
             }
             Data::List(_) => Some(self.list_of(of, read)),
-            Data::String(text) => {
-                let guess = Some(format!("[{text:?}]"));
-                let problem =
-                    Problem::new("wrong type, a string").expected(format!("a list of {of}"));
-                self.fail(problem.suggest(guess))
-            }
+            Data::String(text) => self.single(&format!("a list of {of}"), text),
             _ => self.wrong_type(&format!("a list of {of}")),
         }
     }

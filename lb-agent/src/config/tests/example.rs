@@ -143,6 +143,10 @@ fn every_misspelt_key_is_found_and_answered_with_the_right_one() {
         let [error] = about.as_slice() else {
             panic!("{typo}: {errors:#?}");
         };
+        let missing = errors
+            .iter()
+            .find(|error| error.message.contains("not written"));
+        assert_eq!(missing, None, "{typo}");
         assert_eq!(error.suggestion.as_deref(), Some(key), "{error}");
         let line = EXAMPLE[..range.start].matches('\n').count() + 1;
         assert_eq!(error.line(), line, "{error}");

@@ -78,9 +78,17 @@ proptest! {
         prop_assume!(EXAMPLE[line_start..key.start].trim().is_empty());
         let line_end = EXAMPLE[key.start..].find('\n').map_or(EXAMPLE.len(), |end| key.start + end);
         let text = format!("{} = {piece}{}", &EXAMPLE[..key.end], &EXAMPLE[line_end..]);
-        if let Err(report) = parsed(&text) {
-            for error in &report.errors {
-                prop_assert!(error.line() > 0, "{error}");
+        match parsed(&text) {
+            Err(report) => {
+                for error in &report.errors {
+                    prop_assert!(error.line() > 0, "{error}");
+                }
+            }
+            // What is left out must be reported: nothing disappears from a configuration that is accepted.
+            Ok(loaded) => {
+                let real_servers: usize = loaded.config.services.iter().map(|s| s.real_servers.len()).sum();
+                let found = (loaded.config.vrrp.len(), loaded.config.services.len(), real_servers);
+                prop_assert_eq!(found, (1, 3, 4), "{}", text);
             }
         }
     }
