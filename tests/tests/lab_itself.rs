@@ -275,7 +275,7 @@ fn what_a_killed_process_left_is_removed_by_the_next_start() {
     // Looked at while the owner lives: once it is dead, any other test that starts a lab removes this one.
     let nginx = format!("/run/lb-lab/{name}/rs1/nginx");
     assert!(!traces(&name).is_empty());
-    assert_eq!(processes(&nginx).len(), 1);
+    assert!(!processes(&nginx).is_empty());
     victim.kill().unwrap();
     victim.wait().unwrap();
 
