@@ -129,7 +129,7 @@ impl Agent {
         });
         let failed = match ended {
             Some(status) => Err(anyhow::anyhow!(
-                "the agent on {} ended at its start: {status:?}",
+                "the agent on {} ended at its start: {status}",
                 self.node.name()
             )),
             None => ready,

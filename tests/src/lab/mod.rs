@@ -32,7 +32,7 @@ mod session;
 mod wait;
 
 pub use agent::{Agent, StatusReader};
-pub use daemon::Daemon;
+pub use daemon::{Daemon, Ended};
 pub use listing::{Listed, all_labs};
 pub use nginx::{AccessLog, Nginx, Request};
 pub use node::Node;

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 /// A command, and the Debian package that has it.
-const COMMANDS: [(&str, &str); 5] = [
+const COMMANDS: [(&str, &str); 4] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nginx", "nginx-light"),
     ("curl", "curl"),
-    ("ping", "iputils-ping"),
 ];
 
 /// Fails for any other user than root.

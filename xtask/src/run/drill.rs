@@ -109,7 +109,7 @@ pub fn run(
         if let Some(status) = stage.agent.daemon().ended() {
             run.view.erase();
             anyhow::bail!(
-                "the agent has ended: {status:?}; its log ends with\n{}",
+                "the agent has ended: {status}; its log ends with\n{}",
                 stage.agent.log_tail(30)
             );
         }

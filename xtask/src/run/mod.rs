@@ -59,8 +59,8 @@ pub fn run(args: Args) -> Result<()> {
     // Whatever the lab was, it is gone by now.
     match outcome {
         Ok(()) => Ok(()),
-        Err(error) if interrupt::arrived() => {
-            eprintln!("{error:#}; the lab has been taken down");
+        Err(_) if interrupt::arrived() => {
+            eprintln!("interrupted: everything that was started has been taken down");
             std::process::exit(INTERRUPTED);
         }
         Err(error) => Err(error),
@@ -82,6 +82,9 @@ fn in_lab(args: &Args, expected: &Expected, schedule: Schedule) -> Result<()> {
     );
     let ended = drill::run(&mut stage, expected, schedule, args.connections.into())?;
     judge(args, &ended, schedule).inspect_err(|_| {
+        if interrupt::arrived() {
+            return; // Not what a log explains.
+        }
         eprintln!(
             "--- the agent's log ends with ---\n{}",
             stage.agent.log_tail(30)
