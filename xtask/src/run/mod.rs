@@ -18,6 +18,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use crate::setup::Need;
 use lb_tests::{interrupt, lab};
 
 use config::Expected;
@@ -52,7 +53,7 @@ pub fn run(args: Args) -> Result<()> {
     let expected = Expected::read(stage::CONFIG)?;
     let schedule = Schedule::new(args.length, expected.bound)?;
     lab::check_root()?;
-    crate::setup::run(crate::setup::Args {})?;
+    crate::setup::ensure(&[Need::Ebpf, Need::Lab])?;
     lab::check_requirements()?;
     interrupt::install()?;
     let outcome = in_lab(&args, &expected, schedule);
@@ -123,7 +124,7 @@ fn judge(args: &Args, ended: &Ended, schedule: Schedule) -> Result<()> {
 
 /// Becomes the agent, so that signals and the exit status are its own.
 fn run_on_host(config: &Path) -> Result<()> {
-    crate::setup::run(crate::setup::Args {})?;
+    crate::setup::ensure(&[Need::Ebpf, Need::Bpffs])?;
     let agent = build::agent()?;
     println!("+ {} run --config {}", agent.display(), config.display());
     let error = Command::new(&agent)
