@@ -1,0 +1,16 @@
+//! Packets through the real program, loaded into the kernel and configured by the real writer.
+//!
+//! Tables of description, frame, verdict, counter and output bytes; each runs by `BPF_PROG_TEST_RUN`, so nothing is
+//! attached and no network is touched. Needs root, and nothing else of the host: the same binary runs in a guest.
+
+mod case;
+mod packets;
+mod rig;
+mod world;
+
+mod ipv4;
+
+/// Every table, for what is asked of all of them together.
+fn tables() -> Vec<case::Case> {
+    [ipv4::cases()].concat()
+}
