@@ -8,9 +8,20 @@ mod packets;
 mod rig;
 mod world;
 
+mod fragments;
 mod ipv4;
+mod ipv6;
+mod verdicts;
+mod vlan;
 
 /// Every table, for what is asked of all of them together.
 fn tables() -> Vec<case::Case> {
-    [ipv4::cases()].concat()
+    [
+        ipv4::cases(),
+        ipv6::cases(),
+        vlan::cases(),
+        fragments::cases(),
+        verdicts::cases(),
+    ]
+    .concat()
 }
