@@ -95,10 +95,9 @@ impl Case {
 
     /// The family of the frame's packet, by its EtherType: [`key::IPV4`], [`key::IPV6`], or 0 for neither.
     pub fn family(&self) -> u8 {
-        let at = packets::ip_offset(&self.frame);
-        match u16::from_be_bytes([self.frame[at - 2], self.frame[at - 1]]) {
-            packets::IPV4 => key::IPV4,
-            packets::IPV6 => key::IPV6,
+        match packets::ether_type(&self.frame) {
+            Some(packets::IPV4) => key::IPV4,
+            Some(packets::IPV6) => key::IPV6,
             _ => 0,
         }
     }

@@ -4,24 +4,17 @@
 //! attached and no network is touched. Needs root, and nothing else of the host: the same binary runs in a guest.
 
 mod case;
-mod packets;
-mod rig;
-mod world;
-
+mod coverage;
+mod filter;
+mod flows;
 mod fragments;
+mod inconsistent;
 mod ipv4;
 mod ipv6;
+mod jumbo;
+mod packets;
+mod rig;
+mod truncation;
 mod verdicts;
 mod vlan;
-
-/// Every table, for what is asked of all of them together.
-fn tables() -> Vec<case::Case> {
-    [
-        ipv4::cases(),
-        ipv6::cases(),
-        vlan::cases(),
-        fragments::cases(),
-        verdicts::cases(),
-    ]
-    .concat()
-}
+mod world;

@@ -298,13 +298,29 @@ impl Frame {
     }
 }
 
+/// Where the EtherType of `frame` lies that no tag follows.
+fn ether_type_offset(frame: &[u8]) -> usize {
+    let is_tag = |at: &usize| {
+        let bytes = frame.get(*at..at + 2);
+        bytes == Some(&CUSTOMER_TAG.to_be_bytes()) || bytes == Some(&SERVICE_TAG.to_be_bytes())
+    };
+    (12..)
+        .step_by(4)
+        .find(|at| !is_tag(at))
+        .expect("a frame ends")
+}
+
 /// Where the IP header of `frame` begins.
 pub fn ip_offset(frame: &[u8]) -> usize {
-    let mut at = 12;
-    while [CUSTOMER_TAG, SERVICE_TAG].contains(&u16::from_be_bytes([frame[at], frame[at + 1]])) {
-        at += 4;
-    }
-    at + 2
+    ether_type_offset(frame) + 2
+}
+
+/// The type of what `frame` carries, tags skipped; `None`: it ends before.
+pub fn ether_type(frame: &[u8]) -> Option<u16> {
+    let at = ether_type_offset(frame);
+    frame
+        .get(at..at + 2)
+        .map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
 /// Writes the checksum that the header at the start of `packet` is to have, computed anew over all of it.
