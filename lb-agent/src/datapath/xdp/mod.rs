@@ -22,7 +22,7 @@ pub use snapshot::{BackendSnapshot, ServiceSnapshot, Snapshot};
 pub use writer::{CommitError, Writer};
 
 use aya::{Ebpf, programs::Xdp};
-use lb_common::layout::PROGRAM;
+use lb_common::{ServiceKey, layout::PROGRAM};
 use std::{
     net::IpAddr,
     path::Path,
@@ -183,10 +183,10 @@ impl Inheritance {
         Self { snapshot, story: story.into() }
     }
 
-    /// What the maps said of a real server, in whichever service.
-    pub fn backend(&self, service: &super::Service, address: IpAddr, port: u16) -> Option<&BackendSnapshot> {
+    /// What the maps said of a real server of the service with these keys.
+    pub fn backend(&self, keys: &[ServiceKey], address: IpAddr, port: u16) -> Option<&BackendSnapshot> {
         let snapshot = self.snapshot.as_ref()?;
-        let id = service.keys.iter().find_map(|key| snapshot.services.get(key))?;
+        let id = keys.iter().find_map(|key| snapshot.services.get(key))?;
         snapshot.by_id.get(id)?.backends.iter().find(|backend| backend.address == address && backend.port == port)
     }
 }

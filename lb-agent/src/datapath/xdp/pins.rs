@@ -218,6 +218,15 @@ impl Pins {
         Ok(removed)
     }
 
+    /// Removes the directory where nothing is attached: after a start that failed.
+    pub fn remove_if_unused(&self) {
+        if self.linked_interfaces().is_empty()
+            && let Err(error) = remove_tree(&self.root)
+        {
+            tracing::warn!(%error, "clean up after the failed start");
+        }
+    }
+
     fn versions(&self) -> Vec<PathBuf> {
         entries(&self.root)
     }
