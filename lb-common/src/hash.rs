@@ -32,10 +32,9 @@ pub const fn flow4(source: u32, destination: u32, ports: u32, protocol: u8) -> u
 /// nor a host's habit of equal low words collapses.
 #[inline(always)]
 pub const fn flow6(source: &Address, destination: &Address, ports: u32, protocol: u8) -> u32 {
-    let d = destination[0] ^ destination[1].rotate_left(7) ^ destination[2].rotate_left(13) ^ destination[3];
     mix(
         source[0] ^ source[2].rotate_left(16),
-        (source[1] ^ source[3].rotate_left(9)).wrapping_add(d),
+        (source[1] ^ source[3].rotate_left(9)).wrapping_add(fold(destination)),
         ports.wrapping_add(protocol as u32),
     )
 }
@@ -46,10 +45,11 @@ pub const fn spread(hash: u32, len: u32) -> u32 {
     ((hash as u64 * len as u64) >> 32) as u32
 }
 
-/// Folds an address into one word. Its keys come from the configuration, not from packets: cheap is enough.
+/// Folds an address into one word; an IPv4 address is its own. Its keys come from the configuration, not from packets:
+/// cheap is enough, but people number hosts as their networks (`2001:db8:0:7::7`), so equal words must not cancel out.
 #[inline(always)]
 pub const fn fold(address: &Address) -> u32 {
-    address[0] ^ address[1] ^ address[2] ^ address[3]
+    address[0] ^ address[1].rotate_left(7) ^ address[2].rotate_left(13) ^ address[3].rotate_left(19)
 }
 
 /// Home position of a service's key before masking; `folded` is [`fold`] of its address.
@@ -58,3 +58,6 @@ pub const fn service(folded: u32, tuple: u32, seed: u32) -> u32 {
     let x = folded ^ tuple.wrapping_mul(0x9e37_79b1) ^ seed;
     ((x as u64).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32
 }
+
+#[cfg(test)]
+mod tests;
