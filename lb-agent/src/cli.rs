@@ -10,6 +10,8 @@ use crate::{
     datapath::xdp,
     log,
 };
+mod host;
+
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use std::{
@@ -75,13 +77,13 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
         Err(report) => {
-            eprint!("{report}");
+            eprintln!("{report}");
             return Ok(ExitCode::FAILURE);
         }
     };
     log::init(loaded.config.log);
     for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(key = warning.key, "{}", warning.message);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
@@ -92,16 +94,17 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
 
 fn check(file: &Path) -> anyhow::Result<ExitCode> {
     match config::load(file) {
-        Ok(Loaded { config, warnings, .. }) => {
+        Ok(Loaded { config, mut warnings, places, .. }) => {
+            warnings.extend(host::warnings(&config, &places));
             for warning in &warnings {
-                eprint!("{warning}");
+                eprintln!("{warning}\n");
             }
             let real_servers: usize = config.services.iter().map(|service| service.real_servers.len()).sum();
             println!("{}: valid, {} services, {real_servers} real servers", file.display(), config.services.len());
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
-            eprint!("{report}");
+            eprintln!("{report}");
             Ok(ExitCode::FAILURE)
         }
     }

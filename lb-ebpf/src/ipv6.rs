@@ -110,6 +110,10 @@ fn is_extension(next: u8) -> bool {
 fn walk(frame: Frame, mut next: u8, mut offset: usize, end: usize) -> Result<Payload, Reason> {
     let mut fragment = FragmentPart::Whole;
     for _ in 0..MAX_HEADERS {
+        // What follows the packet in the frame is padding, and no header.
+        if offset + 8 > end {
+            return Err(Reason::Truncated);
+        }
         if offset > MAX_OFFSET {
             return Err(Reason::ExtensionHeaders);
         }

@@ -111,7 +111,9 @@ fn entry<N: Network>(control: ControlBlock, bank: u32, header: &N, tuple: u32) -
 pub fn ownership(control: ControlBlock, ethernet: &Ethernet, ingress: &Interface, service: &Service) -> Result<(), Verdict> {
     let owner = control.owner(service.owner);
     let destination = ethernet.destination();
-    if destination != ingress.mac && (destination != owner.virtual_mac() || !owner.forwards()) {
+    // A virtual MAC of 0 means none; a frame can bear that address all the same.
+    let is_virtual = || destination != 0 && destination == owner.virtual_mac() && owner.forwards();
+    if destination != ingress.mac && !is_virtual() {
         return Err(Verdict::of_service(Reason::ForeignMac, service.id));
     }
     if !owner.forwards() {

@@ -27,17 +27,19 @@ pub fn run(_args: Args) -> anyhow::Result<()> {
         "warnings",
     ]);
     // Apart from the others, whose features and panic handler are not its own. It is only read, so the host's target
-    // will do; aya-ebpf needs the same unstable feature as for the BPF target.
+    // will do, if it aborts on panics as the BPF target does; aya-ebpf needs the same unstable feature as there.
     let mut ebpf = workspace::cargo();
-    ebpf.env("RUSTC_BOOTSTRAP", "aya_ebpf").args([
-        "clippy",
-        "--package",
-        "lb-ebpf",
-        "--all-features",
-        "--",
-        "-D",
-        "warnings",
-    ]);
+    ebpf.env("RUSTC_BOOTSTRAP", "aya_ebpf")
+        .env("CARGO_PROFILE_DEV_PANIC", "abort")
+        .args([
+            "clippy",
+            "--package",
+            "lb-ebpf",
+            "--all-features",
+            "--",
+            "-D",
+            "warnings",
+        ]);
     let mut format = workspace::cargo();
     format.args(["fmt", "--all", "--check"]);
 

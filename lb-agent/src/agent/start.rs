@@ -18,7 +18,10 @@ use crate::{
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
     sys::grace::Grace,
 };
-use nix::unistd::geteuid;
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::geteuid,
+};
 use std::{
     io,
     path::Path,
@@ -85,6 +88,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     if config.services.is_empty() {
         return Err(StartError::NothingToDo);
     }
+    raise_open_files();
     let signals = Signals::listen().map_err(StartError::Signals)?;
     let lock = Lock::take(&config.control.socket)?;
     let mut pool = Pool::new(&config)?;
@@ -163,6 +167,14 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     Ok(agent)
 }
 
+/// A check is an open socket: as many as the administrator allows, not the timid default.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "raise the limit of open files");
+    }
+}
+
 /// Fills the maps, then has the interfaces run the program.
 async fn bring_up(
     pool: &mut Pool,
@@ -185,6 +197,7 @@ async fn bring_up(
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
     datapath.writer().commit(&pool.desired(&next_hops, devices)).map_err(DatapathError::Commit)?;
+    datapath.carry_counters().map_err(DatapathError::Maps)?;
     interfaces.attach(&links, datapath, netlink).await?;
     datapath.settle()?;
     Ok(grace)

@@ -123,6 +123,7 @@ mod tests {
             kind: None,
             xdp: None,
             master: None,
+            vlan: None,
         }
     }
 

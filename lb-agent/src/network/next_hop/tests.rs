@@ -20,6 +20,7 @@ fn eth0() -> Link {
         kind: None,
         xdp: None,
         master: None,
+        vlan: None,
     }
 }
 
