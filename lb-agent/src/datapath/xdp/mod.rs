@@ -193,6 +193,7 @@ impl Datapath {
             pins.replace_maps()?;
             self.replaces_maps = false;
         }
+        pins.remove_new_maps()?;
         pins.remove_other_versions()?;
         pin_program(&mut self.ebpf, pins)
     }
