@@ -11,7 +11,7 @@ pub const fn ttl_decremented(check: u16) -> u16 {
 
 /// The ones' complement sum of `words`, folded to 16 bits and inverted: the value of a checksum field.
 pub fn of(words: impl IntoIterator<Item = u16>) -> u16 {
-    let mut sum: u32 = words.into_iter().map(u32::from).fold(0, |sum, word| sum + word);
+    let mut sum: u32 = words.into_iter().map(u32::from).sum();
     while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);
     }

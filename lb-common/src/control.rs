@@ -31,7 +31,7 @@ pub struct Control {
     pub interfaces: [Interface; INTERFACES],
 }
 
-const _: () = assert!(size_of::<Control>() % 8 == 0 && align_of::<Control>() == 8);
+const _: () = assert!(size_of::<Control>().is_multiple_of(8) && align_of::<Control>() == 8);
 
 /// The live word: the bank in bit 0, the generation (number of commits) above it.
 #[repr(transparent)]

@@ -65,6 +65,8 @@ pub struct Plan {
     pub next_hops: Vec<desired::NextHop>,
     /// Ids that did not exist in the live bank.
     pub new_backends: Vec<u32>,
+    /// Ids of services that did not exist in the live bank.
+    pub new_services: Vec<u16>,
     /// Tables of each service id; those whose `start` the live bank does not have are to be written.
     pub tables: HashMap<u16, WrittenTable>,
     /// Service ids whose table is to be written.
@@ -113,7 +115,10 @@ pub fn plan(
     let mut ranges = Ranges::new(occupied, written, capacity.slots);
     let mut entries: HashMap<ServiceKey, Service> = HashMap::new();
     for service in &desired.services {
-        let id = ids.service(service)?;
+        let (id, is_new) = ids.service(service)?;
+        if is_new {
+            plan.new_services.push(id);
+        }
         let mut backend_ids = Vec::with_capacity(service.real_servers.len());
         for real_server in &service.real_servers {
             let (address, family) = wire_address(real_server.address);
@@ -251,8 +256,8 @@ impl Ids {
         }
     }
 
-    /// The id the service has by any of its keys, else a free one.
-    fn service(&mut self, service: &desired::Service) -> Result<u16, NoRoom> {
+    /// The id the service has by any of its keys, else a free one; and whether it is new.
+    fn service(&mut self, service: &desired::Service) -> Result<(u16, bool), NoRoom> {
         let known = service.keys.iter().filter_map(|key| self.services.get(key).copied());
         let known = { known }.find(|id| !self.taken_services.contains(id));
         let id = match known {
@@ -274,7 +279,7 @@ impl Ids {
         };
         self.used_services.insert(id);
         self.taken_services.insert(id);
-        Ok(id)
+        Ok((id, known.is_none()))
     }
 
     /// The id of the backend, and whether it is new.

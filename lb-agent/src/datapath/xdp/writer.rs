@@ -100,6 +100,9 @@ impl Writer {
         for &id in &plan.new_backends {
             self.maps.set_backend_counter(id, Counter::default())?;
         }
+        for &id in &plan.new_services {
+            self.maps.clear_reasons(id)?;
+        }
         let next = live.flipped();
         self.write_bank(next.bank(), &plan, &places);
         self.widen_filter(&plan.services);
