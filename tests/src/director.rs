@@ -233,7 +233,7 @@ pub fn traces(node: &Node) -> Result<Vec<String>> {
         links
             .lines()
             .filter(|line| line.contains("xdp"))
-            .map(str::to_owned),
+            .map(|line| line.trim_end().to_owned()),
     );
     let neighbours = node.run("ip", &["neighbour", "show"])?;
     let kept = |line: &&str| line.contains("managed") || line.contains("extern_learn");

@@ -69,6 +69,9 @@ pub enum StartError {
     /// Signals cannot be caught.
     #[error("catch signals")]
     Signals(#[source] io::Error),
+    /// SIGTERM or SIGINT came first.
+    #[error("told to end before the start was complete")]
+    Interrupted,
 }
 
 impl From<NetworkError> for StartError {
@@ -89,8 +92,9 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         return Err(StartError::NothingToDo);
     }
     raise_open_files();
-    let signals = Signals::listen().map_err(StartError::Signals)?;
-    let lock = Lock::take(&config.control.socket)?;
+    let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    Pins::look(bpffs)?;
+    let lock = Lock::take(&config.control.socket, bpffs)?;
     let mut pool = Pool::new(&config)?;
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
@@ -104,6 +108,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     }
 
     let pins = Pins::open(bpffs)?;
+    let is_forwarding = !pins.linked_interfaces().is_empty();
     let mut datapath = match Datapath::open(pins.clone(), pool.demand()) {
         Ok(datapath) => datapath,
         Err(error) => {
@@ -115,10 +120,16 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     pool.inherit(datapath.inheritance());
 
     resolver.set_targets(pool.addresses());
-    wait_for_next_hops(&resolver, &pool).await;
-
+    let waited = tokio::select! {
+        () = wait_for_next_hops(&resolver, &pool) => Ok(()),
+        _ = signals.terminate.recv() => Err(StartError::Interrupted),
+        _ = signals.interrupt.recv() => Err(StartError::Interrupted),
+    };
     let mut interfaces = Interfaces::new(&chosen, config.datapath);
-    let brought_up = bring_up(&mut pool, &mut datapath, &mut interfaces, &chosen, &resolver, &netlink).await;
+    let brought_up = match waited {
+        Ok(()) => bring_up(&mut pool, &mut datapath, &mut interfaces, &chosen, &resolver, &netlink).await,
+        Err(error) => Err(error),
+    };
     let served = match brought_up {
         Ok(grace) => Server::listen(&config.control.socket).map(|server| (grace, server)).map_err(StartError::from),
         Err(error) => Err(error),
@@ -127,7 +138,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         Ok(served) => served,
         Err(error) => {
             // What an earlier run left goes on forwarding; what this one began does not.
-            if datapath.inheritance().snapshot.is_none() {
+            if !is_forwarding {
                 drop(datapath);
                 if let Err(error) = xdp::unload(bpffs) {
                     tracing::warn!(%error, "clean up after the failed start");
