@@ -1,8 +1,12 @@
 //! The agent: decides who serves, and writes the decisions into the data plane.
 
+pub mod agent;
 pub mod balance;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod datapath;
 pub mod health;
+mod log;
 pub mod network;
 pub mod sys;

@@ -123,3 +123,38 @@ impl TryFrom<u8> for BackendState {
 #[expect(unsafe_code, reason = "aya's marker trait, beside bytemuck's checked one")]
 // SAFETY: `Pod` by bytemuck: no padding, every bit pattern valid.
 unsafe impl aya::Pod for Backend {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_next_hop_is_its_mac_and_its_interface(mac in any::<[u8; 6]>(), interface in any::<u16>()) {
+            let next_hop = NextHop::new(mac, interface);
+            prop_assert_eq!(mac_octets(next_hop.mac()), mac);
+            prop_assert_eq!(mac_octets(next_hop.0), mac);
+            prop_assert_eq!(next_hop.interface(), interface);
+            prop_assert_eq!(next_hop.mac() & !MAC_MASK, 0);
+        }
+
+        #[test]
+        fn only_known_codes_are_modes_and_states(code in any::<u8>()) {
+            prop_assert_eq!(Mode::try_from(code).map(|mode| mode as u8), if matches!(code, 1 | 2) { Ok(code) } else { Err(code) });
+            prop_assert_eq!(BackendState::try_from(code).map(|state| state as u8), if matches!(code, 1 | 2) { Ok(code) } else { Err(code) });
+        }
+    }
+
+    #[test]
+    fn a_mac_word_is_a_little_endian_load_of_the_frame() {
+        assert_eq!(mac_word([1, 2, 3, 4, 5, 6]), 0x0605_0403_0201);
+    }
+
+    #[test]
+    fn a_zeroed_backend_is_free_and_unresolved() {
+        let backend = Backend::default();
+        assert_eq!((backend.family, NextHop(backend.next_hop)), (0, NextHop::UNRESOLVED));
+        assert!(Mode::try_from(backend.mode).is_err());
+    }
+}

@@ -1,13 +1,13 @@
 //! Direct routing: the packet goes to the real server as it came, in a new Ethernet header.
 
-use crate::{ethernet::Ethernet, frame::Frame, maps::BACKEND_COUNTERS, network::Network, select::Selected, stats, verdict::Verdict, vip::ControlBlock};
+use crate::{ethernet::Ethernet, maps::BACKEND_COUNTERS, network::Network, select::Selected, stats, verdict::Verdict, vip::ControlBlock};
 use lb_common::{NextHop, Reason, Service};
 
-/// Sends the packet to the real server's next hop. Until every question is answered nothing is written.
+/// Sends the packet, in a frame of `len` bytes, to the real server's next hop. Until every question is answered nothing is written.
 #[inline(always)]
 pub fn forward<N: Network>(
     control: ControlBlock,
-    frame: Frame,
+    len: usize,
     ethernet: &Ethernet,
     ingress: u32,
     header: &N,
@@ -30,7 +30,7 @@ pub fn forward<N: Network>(
     if egress.vlans != ethernet.vlans {
         return refuse(Reason::VlanMismatch);
     }
-    stats::count(BACKEND_COUNTERS.get_ptr_mut(selected.id), frame.len());
+    stats::count(BACKEND_COUNTERS.get_ptr_mut(selected.id), len);
     header.decrement_ttl();
     ethernet.readdress(next_hop.mac(), egress.station.mac());
     Ok(Verdict::transmit(ingress, egress.ifindex))

@@ -113,6 +113,10 @@ fn is_extension(next: u8) -> bool {
 #[inline(never)]
 fn walk(frame: Frame, payload: &mut Payload) -> Result<(), Reason> {
     for _ in 0..MAX_HEADERS {
+        // What follows the packet in the frame is padding, and no header.
+        if payload.len < 8 {
+            return Err(Reason::Truncated);
+        }
         if payload.offset > MAX_OFFSET {
             return Err(Reason::ExtensionHeaders);
         }

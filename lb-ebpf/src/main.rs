@@ -75,9 +75,10 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
     }
 
     let selected = select::backend(live, service, flow)?;
+    let len = payload.frame_len(frame);
     match Mode::try_from(selected.backend.mode) {
-        Ok(Mode::Dr) => direct::forward(control, frame, &ethernet, ingress, &header, service, selected),
-        Ok(Mode::Local) => local::deliver(frame, service, selected),
+        Ok(Mode::Dr) => direct::forward(control, len, &ethernet, ingress, &header, service, selected),
+        Ok(Mode::Local) => local::deliver(len, service, selected),
         Err(_) => Err(Verdict::of_service(Reason::Inconsistent, service.id)),
     }
 }

@@ -44,6 +44,15 @@ pub struct Payload {
     pub fragment: FragmentPart,
 }
 
+impl Payload {
+    /// Length of the frame in bytes, from the Ethernet header on. Only part of a jumbo frame is directly readable; where
+    /// the IP packet goes on behind, its end is taken for the frame's, which saves the helper call.
+    #[inline(always)]
+    pub fn frame_len(&self, frame: Frame) -> usize {
+        frame.len().max(self.offset + self.len)
+    }
+}
+
 /// Which part of a datagram a packet is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum FragmentPart {

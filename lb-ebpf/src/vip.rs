@@ -152,7 +152,9 @@ fn at(live: Live, place: u32) -> Option<&'static Service> {
 pub fn ownership(control: ControlBlock, ethernet: &Ethernet, ingress: u32, service: &Service) -> Result<(), Verdict> {
     let owner = control.owner(service.owner);
     let destination = ethernet.destination();
-    if destination != station(control, ingress) && (destination != owner.virtual_mac() || !owner.forwards()) {
+    // A virtual MAC of 0 means none; a frame can bear that address all the same.
+    let is_virtual = || destination != 0 && destination == owner.virtual_mac() && owner.forwards();
+    if destination != station(control, ingress) && !is_virtual() {
         return Err(Verdict::of_service(Reason::ForeignMac, service.id));
     }
     if !owner.forwards() {

@@ -1,11 +1,13 @@
 //! The lab keeps its own promises: it carries traffic, and it goes away without a trace.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lb_tests::lab::{Lab, Options, VIP4, VIP6, wait_until};
+use lb_tests::lab::{Lab, Node, Options, VIP4, VIP6, wait_until};
 
 /// Set for the child that makes a lab and is then killed.
 const VICTIM: &str = "LB_LAB_VICTIM";
@@ -45,6 +47,15 @@ fn processes(word: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether the host at `address` answers `node`: a port without a listener is refused by a host, and by nobody else.
+fn is_reached(node: &Node, address: &str) -> bool {
+    let endpoint = SocketAddr::new(address.parse().unwrap(), 9);
+    let outcome = node
+        .enter(|| TcpStream::connect_timeout(&endpoint, Duration::from_secs(1)))
+        .unwrap();
+    outcome.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
 #[test]
 fn every_real_server_is_reached_directly_and_nothing_is_left_after() {
     let lab = Lab::up(&Options::default()).unwrap();
@@ -55,12 +66,8 @@ fn every_real_server_is_reached_directly_and_nothing_is_left_after() {
     }
     let client = lab.node("cl1");
     for number in 1..=3 {
-        client
-            .run("ping", &["-c1", "-W2", &format!("10.1.0.2{number}")])
-            .unwrap();
-        client
-            .run("ping", &["-c1", "-W2", &format!("fd00:1::2{number}")])
-            .unwrap();
+        assert!(is_reached(client, &format!("10.1.0.2{number}")));
+        assert!(is_reached(client, &format!("fd00:1::2{number}")));
         for port in [80, 8080] {
             for address in [format!("10.1.0.2{number}"), format!("[fd00:1::2{number}]")] {
                 let body = client
@@ -72,12 +79,8 @@ fn every_real_server_is_reached_directly_and_nothing_is_left_after() {
                 assert_eq!(body, format!("rs{number}\n"));
             }
         }
-        lab.node("lb1")
-            .run("ping", &["-c1", "-W2", &format!("10.2.0.2{number}")])
-            .unwrap();
-        lab.node("lb1")
-            .run("ping", &["-c1", "-W2", &format!("fd00:2::2{number}")])
-            .unwrap();
+        assert!(is_reached(lab.node("lb1"), &format!("10.2.0.2{number}")));
+        assert!(is_reached(lab.node("lb1"), &format!("fd00:2::2{number}")));
     }
     let requests = servers[0].requests().unwrap();
     assert_eq!(requests.len(), 4, "{requests:?}");
@@ -121,12 +124,8 @@ fn every_real_server_is_reached_directly_and_nothing_is_left_after() {
 fn only_the_director_answers_for_the_virtual_addresses() {
     let lab = Lab::up(&Options::default()).unwrap();
     let client = lab.node("cl1");
-    client
-        .run("ping", &["-c1", "-W2", &VIP4.to_string()])
-        .unwrap();
-    client
-        .run("ping", &["-c1", "-W2", &VIP6.to_string()])
-        .unwrap();
+    assert!(is_reached(client, &VIP4.to_string()));
+    assert!(is_reached(client, &VIP6.to_string()));
     let neighbours = client.run("ip", &["neighbour", "show"]).unwrap();
     for vip in [VIP4.to_string(), VIP6.to_string()] {
         let entry = neighbours
@@ -151,12 +150,8 @@ fn only_the_director_answers_for_the_virtual_addresses() {
     client
         .run("ip", &["neighbour", "flush", "dev", "eth0"])
         .unwrap();
-    client
-        .run("ping", &["-c1", "-W1", &VIP4.to_string()])
-        .unwrap_err();
-    client
-        .run("ping", &["-c1", "-W1", &VIP6.to_string()])
-        .unwrap_err();
+    assert!(!is_reached(client, &VIP4.to_string()));
+    assert!(!is_reached(client, &VIP6.to_string()));
 }
 
 #[test]
@@ -277,15 +272,12 @@ fn what_a_killed_process_left_is_removed_by_the_next_start() {
     let name = lines
         .find_map(|line| line.split_once("lab ").map(|(_, name)| name.to_owned()))
         .expect("the child names its lab");
+    // Looked at while the owner lives: once it is dead, any other test that starts a lab removes this one.
+    let nginx = format!("/run/lb-lab/{name}/rs1/nginx");
+    assert!(!traces(&name).is_empty());
+    assert!(!processes(&nginx).is_empty());
     victim.kill().unwrap();
     victim.wait().unwrap();
-    assert!(!traces(&name).is_empty());
-    let nginx = format!("/run/lb-lab/{name}/rs1/nginx");
-    assert_eq!(
-        processes(&nginx).len(),
-        1,
-        "nginx of the killed process runs on"
-    );
 
     let _next = Lab::up(&Options { real_servers: 1 }).unwrap();
     assert_eq!(traces(&name), Vec::<String>::new());

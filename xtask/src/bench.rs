@@ -1,8 +1,167 @@
-//! stub
-/// Arguments.
+//! `cargo xtask bench NAME`: runs a benchmark and shows what it wrote to `target/bench/NAME.json`.
+//!
+//! Every benchmark writes one form: a list of cases, each with its median and its spread over the rounds.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use crate::child::{self, Event, Pipe};
+use crate::setup::{self, Need};
+use crate::{vm, workspace};
+
+/// Measure, and write target/bench/NAME.json.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// What to measure.
+    #[arg(value_enum)]
+    name: Name,
+}
+
+/// The benchmarks there are.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Name {
+    /// Time per packet in the XDP program, above bare XDP_TX.
+    Packet,
+}
+
+/// One line of `target/bench/NAME.json`.
+#[derive(Debug, Deserialize)]
+struct Case {
+    case: String,
+    /// The median over the rounds.
+    value: f64,
+    /// `ns`, `us`, `ms`, `ratio`, `count`, `per_second`, `bytes` …
+    unit: String,
+    min: f64,
+    max: f64,
+    rounds: u32,
+}
+
+impl Name {
+    /// Of the program in `tests/benches`, and of the JSON file.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Packet => "packet",
+        }
+    }
+
+    fn needs(self) -> &'static [Need] {
+        match self {
+            Self::Packet => &[Need::Ebpf, Need::Bpffs],
+        }
+    }
+}
+
 /// Runs the verb.
-pub fn run(_args: Args) -> anyhow::Result<()> {
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let name = args.name.as_str();
+    setup::need_root(&format!(
+        "the benchmark {name} loads programs into the kernel"
+    ))?;
+    setup::ensure(args.name.needs())?;
+    let file = workspace::root()
+        .join("target/bench")
+        .join(format!("{name}.json"));
+    // What is shown afterwards must be of this run.
+    if file.exists() {
+        fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+    }
+    let mut command = workspace::cargo();
+    command.args([
+        "bench",
+        "--package",
+        "lb-tests",
+        "--features",
+        "bench",
+        "--bench",
+        name,
+    ]);
+    let end = child::run(&mut command, Pipe::Out, None, |event: Event<'_>| {
+        vm::forward(&event)
+    })?;
+    if !end.success() {
+        bail!("`{}` {}", setup::shown(&command), end.describe());
+    }
+    print!("{}", table(&read(&file)?));
     Ok(())
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<Case>> {
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("the benchmark wrote no {}", file.display()))?;
+    let cases: Vec<Case> =
+        serde_json::from_str(&text).with_context(|| format!("parse {}", file.display()))?;
+    if cases.is_empty() {
+        bail!(
+            "{} has no case: the benchmark measured nothing",
+            file.display()
+        );
+    }
+    Ok(cases)
+}
+
+/// One line a case, in columns.
+fn table(cases: &[Case]) -> String {
+    let width = cases
+        .iter()
+        .map(|case| case.case.chars().count())
+        .chain(["case".len()])
+        .max()
+        .unwrap_or_default();
+    let mut text = format!(
+        "{:width$}  {:>12}  {:>12}  {:>12}  {:10}  {:>6}\n",
+        "case", "median", "min", "max", "unit", "rounds"
+    );
+    for case in cases {
+        let [value, min, max] = [case.value, case.min, case.max].map(figure);
+        text.push_str(&format!(
+            "{:width$}  {value:>12}  {min:>12}  {max:>12}  {:10}  {:>6}\n",
+            case.case, case.unit, case.rounds
+        ));
+    }
+    text
+}
+
+/// A figure with as many decimals as its size deserves.
+fn figure(value: f64) -> String {
+    let decimals = if value.abs() >= 1000.0 {
+        0
+    } else if value.abs() >= 10.0 {
+        1
+    } else {
+        3
+    };
+    format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_for_each_case() {
+        let json = r#"[{"case": "dr4_tcp_established", "value": 21.25, "unit": "ns", "min": 20.5, "max": 25, "rounds": 9},
+            {"case": "pass_arp", "value": 0.5, "unit": "ns", "min": 0.25, "max": 1234.5, "rounds": 9}]"#;
+        let cases: Vec<Case> = serde_json::from_str(json).unwrap();
+        let text = table(&cases);
+        let words: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(
+            words[1],
+            ["dr4_tcp_established", "21.2", "20.5", "25.0", "ns", "9"]
+        );
+        assert_eq!(words[2], ["pass_arp", "0.500", "0.250", "1234", "ns", "9"]);
+        assert_eq!(words.len(), 3);
+    }
+
+    #[test]
+    fn a_case_without_a_unit_is_refused() {
+        let json = r#"[{"case": "x", "value": 1, "min": 1, "max": 1, "rounds": 1}]"#;
+        assert!(serde_json::from_str::<Vec<Case>>(json).is_err());
+    }
 }

@@ -1,17 +1,18 @@
 //! Children whose output is seen as it comes, with a time limit and an answer to Ctrl-C.
 //!
-//! While a child runs, SIGINT and SIGTERM do not end xtask: they are passed on, the child is waited
-//! for, and the caller gets [`End::Interrupted`], so that whatever it must put back is put back.
-//! The terminal sends Ctrl-C to the child as well; SIGTERM sent to xtask alone reaches it by us.
+//! A child is the head of a process group of its own. While it runs, SIGINT and SIGTERM do not end xtask:
+//! they are passed on to the group (cargo's test programs are in it too), the child is waited for, and the
+//! caller gets [`End::Interrupted`], so that whatever it must put back is put back.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
@@ -75,14 +76,18 @@ pub fn run(
     limit: Option<Duration>,
     mut each: impl FnMut(Event<'_>),
 ) -> anyhow::Result<End> {
-    let signals = Signals::hold()?;
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0);
     if pipe == Pipe::Both {
         command.stderr(Stdio::piped());
     }
     let mut child = command
         .spawn()
         .with_context(|| format!("start {}", command.get_program().display()))?;
+    // Only now: a child would inherit the mask, and ignore Ctrl-C for good.
+    let signals = Signals::hold()?;
     let (sender, output) = mpsc::sync_channel(64);
     pump(child.stdout.take(), Source::Out, sender.clone());
     pump(child.stderr.take(), Source::Err, sender);
@@ -99,16 +104,16 @@ pub fn run(
         if let Some(status) = child.try_wait().context("wait for a child")? {
             break status;
         }
-        if signals.caught()? && cut.is_none() {
-            terminate(&child);
-            cut = Some((End::Interrupted, Instant::now()));
+        if let Some(signal) = signals.caught()? {
+            send(&child, signal);
+            cut.get_or_insert((End::Interrupted, Instant::now()));
         }
         if cut.is_none() && limit.is_some_and(|limit| started.elapsed() > limit) {
-            terminate(&child);
+            send(&child, Signal::SIGTERM);
             cut = Some((End::TimedOut, Instant::now()));
         }
         if cut.is_some_and(|(_, since)| since.elapsed() > PATIENCE) {
-            child.kill().context("kill a child that ignores SIGTERM")?;
+            send(&child, Signal::SIGKILL);
         }
     };
     let ended = Instant::now();
@@ -119,13 +124,7 @@ pub fn run(
             Err(_) => break,
         }
     }
-    // Ctrl-C ends the child before we look at the signal ourselves.
-    let interrupted = signals.caught()?;
-    Ok(match cut {
-        Some((end, _)) => end,
-        None if interrupted => End::Interrupted,
-        None => End::Exited(status),
-    })
+    Ok(cut.map_or(End::Exited(status), |(end, _)| end))
 }
 
 /// Runs a short command to its end and returns its standard output if it succeeded.
@@ -164,15 +163,15 @@ fn pump(
     });
 }
 
-fn terminate(child: &Child) {
-    // The child has not been waited for, so its number is still its own. An error means that it has just ended.
+/// Sends a signal to the child's group. The child has not been waited for, so the number is still its own.
+fn send(child: &Child, signal: Signal) {
     if let Ok(pid) = i32::try_from(child.id()) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        // An error means that all of the group have just ended.
+        let _ = killpg(Pid::from_raw(pid), signal);
     }
 }
 
 /// SIGINT and SIGTERM held back from this thread and those it starts, until dropped.
-/// Children do not inherit this: std empties the mask of what it spawns.
 struct Signals {
     before: SigSet,
     queue: SignalFd,
@@ -190,8 +189,14 @@ impl Signals {
         Ok(Self { before, queue })
     }
 
-    fn caught(&self) -> anyhow::Result<bool> {
-        Ok(self.queue.read_signal().context("read a signal")?.is_some())
+    fn caught(&self) -> anyhow::Result<Option<Signal>> {
+        let Some(info) = self.queue.read_signal().context("read a signal")? else {
+            return Ok(None);
+        };
+        let signal = i32::try_from(info.ssi_signo)
+            .ok()
+            .and_then(|number| Signal::try_from(number).ok());
+        Ok(Some(signal.unwrap_or(Signal::SIGTERM)))
     }
 }
 

@@ -78,7 +78,7 @@ fn up(name: &str, real_servers: usize) -> Result<()> {
         names.join(" ")
     );
     println!(
-        "a node's own files are in {ROOT}/{name}/NODE; try: cargo xtask lab exec cl1 ping -c1 10.1.0.21"
+        "a node's own files are in {ROOT}/{name}/NODE; try: cargo xtask lab exec cl1 ip -br address"
     );
     Ok(())
 }

@@ -1,8 +1,64 @@
-//! stub
-/// Arguments.
+//! `cargo xtask lint`: the format, and clippy with warnings as errors.
+
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::child::{self, Event, Pipe};
+use crate::setup::{self, Need};
+use crate::{vm, workspace};
+
+/// Check the format, and let clippy read all crates.
 #[derive(clap::Args)]
 pub struct Args {}
-/// Runs the verb.
+
+/// Runs the verb: every check, and then fails if one did.
 pub fn run(_args: Args) -> anyhow::Result<()> {
+    setup::ensure(&[Need::Ebpf])?;
+    let mut host = workspace::cargo();
+    host.args([
+        "clippy",
+        "--workspace",
+        "--exclude",
+        "lb-ebpf",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]);
+    // Apart from the others, whose features and panic handler are not its own. It is only read, so the host's target
+    // will do, if it aborts on panics as the BPF target does; aya-ebpf needs the same unstable feature as there.
+    let mut ebpf = workspace::cargo();
+    ebpf.env("RUSTC_BOOTSTRAP", "aya_ebpf")
+        .env("CARGO_PROFILE_DEV_PANIC", "abort")
+        .args([
+            "clippy",
+            "--package",
+            "lb-ebpf",
+            "--all-features",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+    let mut format = workspace::cargo();
+    format.args(["fmt", "--all", "--check"]);
+
+    let mut failed = Vec::new();
+    for command in [&mut format, &mut host, &mut ebpf] {
+        println!("{}", setup::shown(command));
+        if !passes(command)? {
+            failed.push(setup::shown(command));
+        }
+    }
+    if !failed.is_empty() {
+        bail!("lint: {}", failed.join("; "));
+    }
     Ok(())
+}
+
+fn passes(command: &mut Command) -> anyhow::Result<bool> {
+    let end = child::run(command, Pipe::Out, None, |event: Event<'_>| {
+        vm::forward(&event)
+    })?;
+    Ok(end.success())
 }

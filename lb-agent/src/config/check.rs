@@ -135,7 +135,7 @@ fn url_path(value: &Value<'_>) -> Option<String> {
     let guess = (!text.is_empty() && !text.contains(bad) && !text.contains("://"))
         .then(|| format!("/{text}"));
     let problem = Problem::new(format!("`{}` is no path", quote(text)));
-    value.fail(problem.expected(wanted).suggest(guess))
+    value.fail(problem.expected(wanted).suggest_text(guess))
 }
 
 /// A code as a number, or a range as a string.

@@ -41,6 +41,11 @@ impl Problem {
         self
     }
 
+    /// As [`Self::suggest`], for what is written in quotes.
+    pub fn suggest_text(self, text: Option<impl AsRef<str>>) -> Self {
+        self.suggest(text.map(|text| format!("\"{}\"", text.as_ref())))
+    }
+
     /// Shows another place.
     pub fn related(mut self, span: Span, message: impl Into<String>) -> Self {
         self.related.push((span, message.into()));
@@ -137,17 +142,28 @@ impl Context {
         self.places.borrow().contains_key(key)
     }
 
+    /// Whether an error was reported about a key that is written.
+    pub fn is_faulty(&self, key: &str) -> bool {
+        let found = self.found.borrow();
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
+        self.is_written(key)
+            && found
+                .iter()
+                .any(|(_, found)| is_error(found) && found.key == key)
+    }
+
     /// Where a key is written, or the innermost table around it that is.
     pub fn place(&self, key: &str) -> Span {
         place(&self.places.borrow(), key)
     }
 
-    /// Takes note that `id` exists; reports it where it existed before in the same `space`.
-    pub fn unique(&self, space: &str, id: &str, key: &str, span: Span) {
+    /// Takes note that `id` exists in `space`; reports it where it existed there before. `what` says what it is then,
+    /// as in "`id` is listed twice".
+    pub fn unique(&self, space: &str, id: &str, key: &str, span: Span, what: &str) {
         let slot = (space.to_owned(), id.to_owned());
         let first = *self.unique.borrow_mut().entry(slot).or_insert(span);
         if first != span {
-            let problem = Problem::new(format!("{space} `{}` exists twice", names::quote(id)))
+            let problem = Problem::new(format!("`{}` {what}", names::quote(id)))
                 .related(first, "first written here");
             self.error(span, key, problem);
         }
@@ -155,7 +171,8 @@ impl Context {
 
     /// Takes note of a name that others may refer to.
     pub fn declare(&self, kind: Kind, name: &str, key: &str, span: Span) {
-        self.unique(&format!("the name of a {}", kind.table()), name, key, span);
+        let what = format!("is the name of another {}", kind.table());
+        self.unique(kind.table(), name, key, span, &what);
         self.declared.borrow_mut().push((kind, name.to_owned()));
     }
 
@@ -189,24 +206,21 @@ impl Context {
             let name = names::quote(&reference.name);
             let problem = Problem::new(format!("no {table} is named `{name}`"))
                 .expected(expected)
-                .suggest(nearest(&reference.name, &known));
+                .suggest_text(nearest(&reference.name, &known));
             self.error(reference.span, &reference.key, problem);
         }
     }
 
     /// The outcome, if there is no document to go on with.
     pub fn into_report(self) -> Report {
-        let (errors, _) = self.into_diagnostics();
+        let (errors, _) = split(self.found, self.whole_file);
         Report { errors }
     }
 
     /// The outcome.
     pub fn finish(self, config: Config) -> Result<Loaded, Report> {
         let files = self.sources.paths().map(PathBuf::from).collect();
-        let places = Places {
-            lines: self.snippets(),
-        };
-        let (errors, warnings) = self.into_diagnostics();
+        let (errors, warnings) = split(self.found, self.whole_file);
         if !errors.is_empty() {
             return Err(Report { errors });
         }
@@ -214,23 +228,11 @@ impl Context {
             config,
             warnings,
             files,
-            places,
+            places: Places {
+                sources: self.sources,
+                spans: self.places.into_inner(),
+            },
         })
-    }
-
-    fn snippets(&self) -> BTreeMap<String, Note> {
-        let note = |span: &Span| self.note(*span, String::new());
-        let places = self.places.borrow();
-        places.iter().map(|(k, s)| (k.clone(), note(s))).collect()
-    }
-
-    fn into_diagnostics(self) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
-        let mut found = self.found.into_inner();
-        found.sort_by_key(|(span, _)| *span);
-        found.dedup_by(|a, b| a == b);
-        let all = self.whole_file.into_inner().into_iter();
-        all.chain(found.into_iter().map(|(_, diagnostic)| diagnostic))
-            .partition(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     fn push(&self, severity: Severity, span: Span, key: &str, problem: Problem) {
@@ -270,45 +272,52 @@ impl Context {
     }
 }
 
+/// All that was found, sorted by place: errors and warnings.
+fn split(
+    found: RefCell<Vec<(Span, Diagnostic)>>,
+    whole_file: RefCell<Vec<Diagnostic>>,
+) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
+    let mut found = found.into_inner();
+    found.sort_by_key(|(span, _)| *span);
+    found.dedup();
+    let all = whole_file.into_inner().into_iter();
+    all.chain(found.into_iter().map(|(_, diagnostic)| diagnostic))
+        .partition(|diagnostic| diagnostic.severity == Severity::Error)
+}
+
 fn place(places: &BTreeMap<String, Span>, key: &str) -> Span {
-    let mut key = key;
-    loop {
-        if let Some(span) = places.get(key) {
-            return *span;
-        }
-        match key.rfind(['.', '[']) {
-            Some(end) => key = &key[..end],
-            None => {
-                return Span {
-                    file: 0,
-                    start: 0,
-                    end: 0,
-                };
-            }
-        }
-    }
+    let start = Span {
+        file: 0,
+        start: 0,
+        end: 0,
+    };
+    let mut found = outwards(key).filter_map(|key| places.get(key));
+    found.next().copied().unwrap_or(start)
+}
+
+/// A key, then the tables and lists around it.
+fn outwards(key: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(key), |key| {
+        key.rfind(['.', '[']).map(|end| &key[..end])
+    })
 }
 
 /// Where each key of a configuration is written.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct Places {
-    lines: BTreeMap<String, Note>,
+    sources: Sources,
+    spans: BTreeMap<String, Span>,
 }
 
 impl Places {
     /// A warning about `key` (`service.web.listen`), for what only the host's state shows. Where the key is not written,
     /// the innermost table around it that is gives the place.
     pub fn warning(&self, key: &str, message: impl Into<String>) -> Diagnostic {
-        let mut found = None;
-        let mut rest = Some(key);
-        while let (None, Some(key)) = (found, rest) {
-            found = self.lines.get(key);
-            rest = key.rfind(['.', '[']).map(|end| &key[..end]);
-        }
+        let span = place(&self.spans, key);
         Diagnostic {
             severity: Severity::Warning,
-            file: found.map_or(PathBuf::new(), |note| note.file.clone()),
-            snippet: found.and_then(|note| note.snippet.clone()),
+            file: self.sources.path(span.file).to_owned(),
+            snippet: self.sources.snippet(span),
             key: key.to_owned(),
             message: message.into(),
             expected: None,

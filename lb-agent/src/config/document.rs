@@ -71,6 +71,15 @@ impl Entries {
     pub fn get(&self, key: &str) -> Option<&Entry> {
         self.0.iter().find(|entry| entry.key == key)
     }
+
+    /// The last key of this name, at any depth, that is written before a place.
+    pub fn last_before(&self, key: &str, place: Span) -> Option<Span> {
+        let of = |entry: &Entry| {
+            let own = (entry.key == key && entry.key_span < place).then_some(entry.key_span);
+            own.max(entry.node.last_before(key, place))
+        };
+        self.0.iter().filter_map(of).max()
+    }
 }
 
 impl Node {
@@ -91,6 +100,17 @@ impl Node {
         Self {
             span: span(file, value.span()),
             data,
+        }
+    }
+
+    fn last_before(&self, key: &str, place: Span) -> Option<Span> {
+        match &self.data {
+            Data::Table(table) => table.last_before(key, place),
+            Data::List(list) => {
+                let each = list.iter().filter_map(|node| node.last_before(key, place));
+                each.max()
+            }
+            _ => None,
         }
     }
 

@@ -44,7 +44,7 @@ fn scaled(number: &str, length: u64) -> Option<u64> {
     let digits: u128 = fraction.parse().ok()?;
     let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let part = digits * u128::from(length);
-    if part % scale != 0 {
+    if !part.is_multiple_of(scale) {
         return None;
     }
     whole

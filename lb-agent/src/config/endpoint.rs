@@ -22,7 +22,7 @@ impl Value<'_> {
                 self.fail(
                     problem
                         .expected(format!("{wanted}{}", why(text)))
-                        .suggest(guess),
+                        .suggest_text(guess),
                 )
             }
         }
@@ -62,7 +62,7 @@ impl Value<'_> {
             Ok(socket) if socket.port() == 0 => {
                 let problem = Problem::new("port 0 is no port of a real server");
                 let guess = Some(socket.ip().to_string());
-                self.fail(problem.expected(wanted).suggest(guess))
+                self.fail(problem.expected(wanted).suggest_text(guess))
             }
             Ok(socket) => Some(Endpoint {
                 address: self.host(socket.ip())?,
@@ -82,7 +82,7 @@ impl Value<'_> {
             _ => {
                 let problem = Problem::new(format!("`{}` is no address", quote(text)));
                 let wanted = format!("{wanted}{}", why(text));
-                return self.fail(problem.expected(wanted).suggest(guess_net(text)));
+                return self.fail(problem.expected(wanted).suggest_text(guess_net(text)));
             }
         };
         self.host(net.addr())?;
@@ -98,7 +98,7 @@ impl Value<'_> {
             Err(guess) => {
                 let problem = Problem::new(format!("`{}` is no network", quote(text)));
                 let wanted = format!("{wanted}{}", why(text));
-                self.fail(problem.expected(wanted).suggest(guess))
+                self.fail(problem.expected(wanted).suggest_text(guess))
             }
         }
     }
@@ -110,7 +110,7 @@ impl Value<'_> {
             IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
                 let guess = v6.to_ipv4_mapped().map(|v4| v4.to_string());
                 let problem = Problem::new(format!("`{address}` is an IPv4 address in disguise"));
-                return self.fail(problem.expected("it as IPv4").suggest(guess));
+                return self.fail(problem.expected("it as IPv4").suggest_text(guess));
             }
             _ if address.is_unspecified() => "the unspecified address",
             _ if address.is_multicast() => "a multicast address",
@@ -123,7 +123,7 @@ impl Value<'_> {
     fn no_socket<T>(&self, text: &str, wanted: &str) -> Option<T> {
         let problem = Problem::new(format!("`{}` is no address with port", quote(text)));
         let wanted = format!("{wanted}{}", why(text));
-        self.fail(problem.expected(wanted).suggest(guess_socket(text)))
+        self.fail(problem.expected(wanted).suggest_text(guess_socket(text)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::context::{Context, Kind, Problem};
 use super::document::Entries;
 use super::model::{
-    Config, Control, Ipvs, Log, Mail, MailAuth, MailEvent, MailTls, Scripts, Sync, SyncDaemon,
+    Config, Control, FlowSync, Ipvs, Log, Mail, MailAuth, MailEvent, MailTls, Scripts, SyncDaemon,
     TrackedScript, User,
 };
 use super::names::quote;
@@ -62,8 +62,7 @@ fn host_name() -> String {
 fn interfaces(value: &Value<'_>) -> Option<Vec<String>> {
     value.list(|one| {
         let name = one.interface()?;
-        one.cx()
-            .unique("an interface named", &name, one.path(), one.span());
+        one.unique_in_list(&name);
         Some(name)
     })
 }
@@ -150,7 +149,7 @@ fn relay(value: &Value<'_>) -> Option<(String, u16)> {
         _ => {
             let guess = (!text.contains([':', ' ']) && good(text)).then(|| format!("{text}:25"));
             let problem = Problem::new(format!("`{}` is no host with port", quote(text)));
-            value.fail(problem.expected(wanted).suggest(guess))
+            value.fail(problem.expected(wanted).suggest_text(guess))
         }
     }
 }
@@ -179,24 +178,22 @@ fn mail_auth(t: &Table<'_>) -> Option<MailAuth> {
     })
 }
 
-fn sync(t: &Table<'_>) -> Option<Sync> {
+fn sync(t: &Table<'_>) -> Option<FlowSync> {
     let addresses = |value: &Value<'_>| value.some_list("addresses", peer);
     let peers = t.required("peers", "the other directors' addresses", addresses);
     let port = t.read("port", |value| value.integer(1..=u16::MAX));
     let key_file = t.required("key_file", "the key's file", Value::path_name);
-    Some(Sync {
+    Some(FlowSync {
         peers: peers?,
         port: port.unwrap_or(9922),
         key_file: key_file?,
     })
 }
 
-fn peer(value: &Value<'_>) -> Option<IpAddr> {
+/// One of a list of other hosts.
+pub(super) fn peer(value: &Value<'_>) -> Option<IpAddr> {
     let address = value.address()?;
-    let id = address.to_string();
-    value
-        .cx()
-        .unique("a peer with the address", &id, value.path(), value.span());
+    value.unique_in_list(&address.to_string());
     Some(address)
 }
 

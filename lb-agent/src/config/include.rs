@@ -193,12 +193,11 @@ fn reason(error: &io::Error) -> String {
 /// The tree of a file's text; `None` if it is no TOML, and all its faults are reported.
 fn parse(cx: &mut Context, path: &Path, text: String) -> Option<Entries> {
     let (table, errors) = DeTable::parse_recoverable(&text);
-    let file_entries = |file| Entries::of(file, table.get_ref());
-    if errors.is_empty() {
-        let file = cx.add_source(path.to_owned(), text.clone());
-        return Some(file_entries(file));
-    }
     let file = cx.add_source(path.to_owned(), text.clone());
+    let entries = Entries::of(file, table.get_ref());
+    if errors.is_empty() {
+        return Some(entries);
+    }
     let mut lines = Vec::new();
     for error in errors {
         let place = span(file, error.span().unwrap_or_default());
@@ -208,11 +207,33 @@ fn parse(cx: &mut Context, path: &Path, text: String) -> Option<Entries> {
             .map_or(0, |t| t.matches('\n').count());
         if !lines.contains(&line) {
             lines.push(line);
-            let message = format!("not valid TOML: {}", error.message());
-            cx.error(place, "", Problem::new(message));
+            let problem = Problem::new(format!("not valid TOML: {}", error.message()));
+            let twice = error.message().starts_with("duplicate key");
+            cx.error(
+                place,
+                "",
+                if twice {
+                    with_first(problem, &entries, &text, place)
+                } else {
+                    problem
+                },
+            );
         }
     }
     None
+}
+
+/// A key that is written twice is the parser's to find; shows where it is written first.
+fn with_first(problem: Problem, entries: &Entries, text: &str, place: Span) -> Problem {
+    let word = text.get(place.start..place.end).unwrap_or_default();
+    let first = match word.is_empty() {
+        true => None,
+        false => entries.last_before(word.trim_matches(['"', '\'']), place),
+    };
+    match first {
+        Some(first) => problem.related(first, "first written here"),
+        None => problem,
+    }
 }
 
 /// Adds a file's entries to the document.

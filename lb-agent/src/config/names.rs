@@ -33,18 +33,13 @@ pub(super) fn listed(names: &[&str]) -> String {
 
 /// What is wrong with a key that a table does not have.
 pub(super) fn unknown_key(key: &str, known: &[&'static str]) -> Problem {
-    let near = nearest(key, known);
-    let foreign = KEYS.iter().find(|foreign| foreign.names.contains(&key));
-    // A slip of one letter in a name that belongs here is likelier than the same word from elsewhere.
-    if let Some(foreign) = foreign {
-        let message = format!(
-            "unknown key, known from {}; {}",
-            foreign.from, foreign.answer
-        );
+    // A name of another program is rarely a slip in one of ours.
+    if let Some(foreign) = KEYS.iter().find(|foreign| foreign.names.contains(&key)) {
+        let message = format!("unknown key {}; {}", foreign.from, foreign.answer);
         return Problem::new(message);
     }
     let problem = Problem::new("unknown key");
-    match near {
+    match nearest(key, known) {
         Some(near) => problem.suggest(Some(near)),
         None => problem.expected(format!("one of {}", listed(known))),
     }
@@ -62,7 +57,7 @@ pub(super) fn unknown_word(key: &str, word: &str, known: &[&str]) -> (String, Op
         .find(|foreign| foreign.key == key && foreign.words.contains(&lower.as_str()));
     match foreign {
         Some(foreign) => {
-            let note = format!(", known from {}; {}", foreign.from, foreign.answer);
+            let note = format!(" (from {}); {}", foreign.from, foreign.answer);
             (note, foreign.ours.map(str::to_owned))
         }
         None => (String::new(), nearest(word, known)),
@@ -89,21 +84,27 @@ pub(super) fn nearest(written: &str, known: &[&str]) -> Option<String> {
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let changed = usize::from(a[i - 1] != b[j - 1]);
-            let mut least = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + changed);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(before[j - 2] + 1);
-            }
-            row.push(least);
+    // `table[i][j]`: from the first i letters of a to the first j of b.
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            table[i][j] = match (i, j) {
+                (0, n) | (n, 0) => n,
+                _ => {
+                    let changed = usize::from(a[i - 1] != b[j - 1]);
+                    let dropped = table[i - 1][j].min(table[i][j - 1]) + 1;
+                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                    let swap = if swapped {
+                        table[i - 2][j - 2] + 1
+                    } else {
+                        usize::MAX
+                    };
+                    dropped.min(table[i - 1][j - 1] + changed).min(swap)
+                }
+            };
         }
-        before = std::mem::replace(&mut last, row);
     }
-    last[b.len()]
+    table[a.len()][b.len()]
 }
 
 #[cfg(test)]

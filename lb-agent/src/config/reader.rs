@@ -17,6 +17,8 @@ pub(super) struct Table<'a> {
     path: String,
     span: Span,
     asked: RefCell<Vec<&'static str>>,
+    /// Required keys that are not written, with what belongs there.
+    missing: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl<'a> Table<'a> {
@@ -28,6 +30,7 @@ impl<'a> Table<'a> {
             path,
             span,
             asked: RefCell::default(),
+            missing: RefCell::default(),
         }
     }
 
@@ -73,12 +76,17 @@ impl<'a> Table<'a> {
         expected: &str,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
     ) -> Option<T> {
+        read(&self.required_value(key, expected)?)
+    }
+
+    /// The value of `key`; an absent one is reported in the end.
+    pub fn required_value(&self, key: &'static str, expected: &str) -> Option<Value<'a>> {
         let value = self.get(key);
         if value.is_none() {
-            let problem = Problem::new("required, but not written").expected(expected);
-            self.cx.error(self.span, &self.key(key), problem);
+            let missing = (key, expected.to_owned());
+            self.missing.borrow_mut().push(missing);
         }
-        read(&value?)
+        value
     }
 
     /// Reads the table `key`; where it is absent, an empty one, so that each default is written once: in `read`.
@@ -95,6 +103,7 @@ impl<'a> Table<'a> {
             path: self.key(key),
             span: self.span,
             asked: RefCell::default(),
+            missing: RefCell::default(),
         }
         .finish(read)
     }
@@ -128,15 +137,23 @@ impl<'a> Table<'a> {
         value.list_of(&format!("tables, each under `[[{key}]]`"), element)
     }
 
-    /// Calls `read`, then reports what it did not ask for.
+    /// Calls `read`, then reports what is written and it did not ask for, and what it asked for in vain.
     pub fn finish<T>(self, read: impl FnOnce(&Table<'a>) -> T) -> T {
         let result = read(&self);
         let known = self.asked.borrow();
-        for entry in self.entries {
-            if !known.contains(&entry.key.as_str()) {
-                let problem = names::unknown_key(&entry.key, &known);
-                let key = self.key(&names::quote(&entry.key));
-                self.cx.error(entry.key_span, &key, problem);
+        let unknown = |entry: &&Entry| !known.contains(&entry.key.as_str());
+        let mut meant = Vec::new();
+        for entry in self.entries.iter().filter(unknown) {
+            let problem = names::unknown_key(&entry.key, &known);
+            let key = self.key(&names::quote(&entry.key));
+            self.cx.error(entry.key_span, &key, problem);
+            meant.extend(names::nearest(&entry.key, &known));
+        }
+        for (key, expected) in self.missing.borrow().iter() {
+            // A misspelt key is one fault, not two.
+            if !meant.iter().any(|meant| meant == key) {
+                let problem = Problem::new("required, but not written").expected(expected);
+                self.cx.error(self.span, &self.key(key), problem);
             }
         }
         drop(known);

@@ -104,13 +104,12 @@ fn any(t: &Table<'_>, key: &'static str) -> Option<Duration> {
 
 fn listen(t: &Table<'_>, protocol: Protocol) -> Option<Listen> {
     let fwmark = t.get("fwmark");
-    let addresses = t.get("listen");
+    let addresses = match fwmark {
+        Some(_) => t.get("listen"),
+        None => t.required_value("listen", LISTEN),
+    };
     match (addresses, fwmark) {
-        (None, None) => {
-            let problem = Problem::new("required, but not written").expected(LISTEN);
-            t.cx().error_at(&t.key("listen"), problem);
-            None
-        }
+        (None, None) => None,
         (Some(addresses), None) => {
             let wanted = "virtual addresses \"ADDRESS:PORT\"";
             let list = addresses.some_list(wanted, |value| virtual_socket(value, protocol))?;
@@ -118,10 +117,11 @@ fn listen(t: &Table<'_>, protocol: Protocol) -> Option<Listen> {
         }
         (None, Some(value)) => {
             let mark = value.integer(1..=u32::MAX)?;
-            let space = "in the services, the firewall mark";
-            value
-                .cx()
-                .unique(space, &mark.to_string(), value.path(), value.span());
+            value.unique(
+                "fwmark",
+                &mark.to_string(),
+                "is the firewall mark of another service",
+            );
             Some(Listen::Fwmark(mark))
         }
         (Some(addresses), Some(mark)) => {
@@ -134,10 +134,8 @@ fn listen(t: &Table<'_>, protocol: Protocol) -> Option<Listen> {
 fn virtual_socket(value: &Value<'_>, protocol: Protocol) -> Option<SocketAddr> {
     let socket = value.socket(Some("every port"))?;
     value.host(socket.ip())?;
-    let space = format!("in the services, the {protocol} address");
-    value
-        .cx()
-        .unique(&space, &socket.to_string(), value.path(), value.span());
+    let what = format!("is listened on with {protocol} already");
+    value.unique(&format!("listen {protocol}"), &socket.to_string(), &what);
     Some(socket)
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Sources {
 struct Source {
     path: PathBuf,
     text: String,
+    /// Where each line begins, in bytes.
+    lines: Vec<usize>,
 }
 
 /// Characters of a source line that a message shows at most.
@@ -35,7 +37,9 @@ const LEAD: usize = 40;
 impl Sources {
     /// Keeps a file and returns its index.
     pub fn add(&mut self, path: PathBuf, text: String) -> usize {
-        self.files.push(Source { path, text });
+        let newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        let lines = std::iter::once(0).chain(newlines).collect();
+        self.files.push(Source { path, text, lines });
         self.files.len() - 1
     }
 
@@ -53,18 +57,17 @@ impl Sources {
 
     /// The line that a span begins on, as it is shown to people.
     pub fn snippet(&self, span: Span) -> Option<Snippet> {
-        let text = self.files.get(span.file)?.text.as_str();
+        let Source { text, lines, .. } = self.files.get(span.file)?;
         let start = floor(text, span.start);
-        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = text[start..]
-            .find('\n')
-            .map_or(text.len(), |newline| start + newline);
+        let line = lines.partition_point(|line_start| *line_start <= start);
+        let line_start = *lines.get(line.checked_sub(1)?)?;
+        let line_end = lines.get(line).map_or(text.len(), |next| next - 1);
         let end = floor(text, span.end).clamp(start, line_end);
         let column = text[line_start..start].chars().count();
         let width = text[start..end].trim_end().chars().count().max(1);
         let (line_text, indent, width) = shown(&text[line_start..line_end], column, width);
         Some(Snippet {
-            line: text[..line_start].matches('\n').count() + 1,
+            line,
             column: column + 1,
             text: line_text,
             indent,

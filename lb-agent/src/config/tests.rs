@@ -1,6 +1,12 @@
 //! Tests of the configuration: the documented example, every rule, the text of reports, and files that are anything.
 
 mod example;
+mod include;
+mod mutation;
+mod report;
+mod round_trip;
+mod rules;
+mod unsupported;
 
 use std::fs;
 use std::path::PathBuf;
@@ -49,8 +55,7 @@ fn config(text: &str) -> Config {
     }
 }
 
-/// The faults of a text, each as `LINE:key: message; expected …`.
-#[expect(dead_code, reason = "rules have no tests yet")]
+/// The faults of a text.
 fn errors(text: &str) -> Vec<Diagnostic> {
     match parsed(text) {
         Ok(_) => Vec::new(),

@@ -125,8 +125,11 @@ struct Refused<'a> {
 
 impl Refused<'_> {
     fn at(&self, key: &str, what: &str) {
-        let problem = Problem::new(format!("not supported yet: {what}"));
-        self.cx.error_at(key, problem);
+        // What is wrong with a value comes first: the one that was meant may be built.
+        if !self.cx.is_faulty(key) {
+            let problem = Problem::new(format!("not supported yet: {what}"));
+            self.cx.error_at(key, problem);
+        }
     }
 
     fn service(&self, service: &Service) {

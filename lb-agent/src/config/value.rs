@@ -32,15 +32,6 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub fn cx(&self) -> &'a Context {
-        self.cx
-    }
-
-    /// The full name of the key.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
     pub fn span(&self) -> Span {
         self.span
     }
@@ -49,6 +40,17 @@ impl<'a> Value<'a> {
     pub fn fail<T>(&self, problem: Problem) -> Option<T> {
         self.cx.error(self.span, &self.path, problem);
         None
+    }
+
+    /// Reports this value where `id` existed before in the same `space`. `what` ends a sentence that begins with `id`.
+    pub fn unique(&self, space: &str, id: &str, what: &str) {
+        self.cx.unique(space, id, &self.path, self.span, what);
+    }
+
+    /// As [`Self::unique`], for a member of a list.
+    pub fn unique_in_list(&self, id: &str) {
+        let list = self.path.rsplit_once('[').map_or("", |(list, _)| list);
+        self.unique(list, id, "is listed twice");
     }
 
     /// The text, if this is a string; reports nothing.
@@ -78,6 +80,10 @@ impl<'a> Value<'a> {
             Data::Table(entries) => {
                 let path = self.path.clone();
                 Some(Table::new(self.cx, entries, path, self.span))
+            }
+            Data::Boolean(true) => {
+                let problem = Problem::new("wrong type, true").expected("a table");
+                self.fail(problem.suggest(Some("{}")))
             }
             _ => self.wrong_type("a table"),
         }
@@ -145,18 +151,22 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// One of a fixed set of words.
+    /// One of a fixed set of words. Where the word meant is clear, reading goes on with it after the report.
     pub fn choice<T: Choice>(&self) -> Option<T> {
         let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        let value = |text: &str| T::WORDS.iter().find(|(word, _)| *word == text);
         let wanted = format!("one of {}", names::listed(&words));
         let text = self.expect_text(&wanted)?;
-        if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
+        if let Some((_, value)) = value(text) {
             return Some(*value);
         }
         let last = self.path.rsplit('.').next().unwrap_or_default();
         let (note, guess) = names::unknown_word(last, text, &words);
         let message = format!("unknown value `{}`{note}", names::quote(text));
-        self.fail(Problem::new(message).expected(wanted).suggest(guess))
+        let problem = Problem::new(message).expected(wanted);
+        self.cx
+            .error(self.span, &self.path, problem.suggest_text(guess.as_ref()));
+        guess.and_then(|guess| value(&guess).map(|(_, value)| *value))
     }
 
     /// A duration within `range`.
@@ -167,7 +177,6 @@ impl<'a> Value<'a> {
             format_duration(low),
             format_duration(high)
         );
-        let guessed = |text: &str| guess_duration(text).map(|guess| format!("\"{guess}\""));
         match self.data {
             Data::String(text) => match parse_duration(text) {
                 Some(duration) if range.contains(&duration) => Some(duration),
@@ -179,16 +188,16 @@ impl<'a> Value<'a> {
                     let message = format!("`{}` is no duration", names::quote(text));
                     let wanted = format!("{wanted}, such as \"10ms\", \"1s\", \"1h30m\"");
                     let problem = Problem::new(message).expected(wanted);
-                    self.fail(problem.suggest(guessed(text)))
+                    self.fail(problem.suggest_text(guess_duration(text)))
                 }
             },
             Data::Integer(Some(number)) => {
                 let problem = Problem::new("wrong type, a number without a unit").expected(wanted);
-                self.fail(problem.suggest(guessed(&number.to_string())))
+                self.fail(problem.suggest_text(guess_duration(&number.to_string())))
             }
             Data::Float(number) => {
                 let problem = Problem::new("wrong type, a number without a unit").expected(wanted);
-                self.fail(problem.suggest(guessed(number)))
+                self.fail(problem.suggest_text(guess_duration(number)))
             }
             _ => self.wrong_type(&wanted),
         }
@@ -198,8 +207,15 @@ impl<'a> Value<'a> {
     pub fn list<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
         match self.data {
             Data::List(_) => Some(self.list_of("values", read)),
+            Data::String(text) => self.single("a list", text),
             _ => self.wrong_type("a list"),
         }
+    }
+
+    /// Reports a string in place of a list.
+    fn single<T>(&self, wanted: &str, text: &str) -> Option<T> {
+        let problem = Problem::new("wrong type, a string").expected(wanted);
+        self.fail(problem.suggest(Some(format!("[{text:?}]"))))
     }
 
     /// As [`Self::list`], and reports a list that is empty.
@@ -210,12 +226,7 @@ impl<'a> Value<'a> {
                 self.fail(Problem::new("an empty list").expected(wanted))
             }
             Data::List(_) => Some(self.list_of(of, read)),
-            Data::String(text) => {
-                let guess = Some(format!("[{text:?}]"));
-                let problem =
-                    Problem::new("wrong type, a string").expected(format!("a list of {of}"));
-                self.fail(problem.suggest(guess))
-            }
+            Data::String(text) => self.single(&format!("a list of {of}"), text),
             _ => self.wrong_type(&format!("a list of {of}")),
         }
     }

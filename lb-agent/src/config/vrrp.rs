@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Kind, Problem};
 use super::endpoint::parse_network;
-use super::global::LONGEST;
+use super::global::{LONGEST, peer};
 use super::model::{
     Destination, Garp, Route, SyncGroup, Tracked, Version, VirtualAddress, Vrrp, VrrpNotify,
 };
@@ -37,7 +37,7 @@ pub(super) fn instance(t: &Table<'_>) -> Option<Vrrp> {
     let accept = t.read("accept", Value::boolean).unwrap_or(true);
     let virtual_mac = t.read("virtual_mac", Value::boolean).unwrap_or(false);
     let source_address = t.read("source_address", Value::address);
-    let unicast_peers = t.read("unicast_peers", |value| value.list(Value::address));
+    let unicast_peers = t.read("unicast_peers", |value| value.list(peer));
     let auth = t.table("auth", |t| t.required("pass", "the password", password));
     let checksum = t.read("checksum", Value::choice).unwrap_or_default();
     let track_primary = t.read("track_primary", Value::boolean).unwrap_or(true);
@@ -97,8 +97,7 @@ pub(super) fn sync_group(t: &Table<'_>) -> Option<SyncGroup> {
 /// An instance can move with one group only.
 fn member(value: &Value<'_>) -> Option<String> {
     let name = value.reference(Kind::Vrrp)?;
-    let space = "in the sync groups, the instance";
-    value.cx().unique(space, &name, value.path(), value.span());
+    value.unique("sync_group.instances", &name, "is in a sync group already");
     Some(name)
 }
 
@@ -121,7 +120,7 @@ fn advert_interval(value: &Value<'_>, version: Version) -> Option<Duration> {
     };
     let range = Duration::from_millis(shortest)..=Duration::from_millis(longest);
     let interval = value.duration(range)?;
-    if interval.as_nanos() % (step * 1_000_000) != 0 {
+    if !interval.as_nanos().is_multiple_of(step * 1_000_000) {
         let interval = super::format_duration(interval);
         return value.fail(Problem::new(format!("{interval} cannot be sent")).expected(steps));
     }
@@ -147,8 +146,7 @@ fn virtual_address(value: &Value<'_>) -> Option<VirtualAddress> {
         })?,
     };
     let id = address.net.addr().to_string();
-    let space = "in the instances, the virtual address";
-    value.cx().unique(space, &id, value.path(), value.span());
+    value.unique("vrrp.addresses", &id, "is a virtual address already");
     Some(address)
 }
 
@@ -294,11 +292,7 @@ fn tracked(value: &Value<'_>, name: fn(&Value<'_>) -> Option<String>) -> Option<
             })
         })?,
     };
-    let list = value.path().rsplit_once('[').map_or("", |(list, _)| list);
-    let space = format!("in {list}, the name");
-    value
-        .cx()
-        .unique(&space, &tracked.name, value.path(), value.span());
+    value.unique_in_list(&tracked.name);
     Some(tracked)
 }
 

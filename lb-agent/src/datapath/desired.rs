@@ -45,6 +45,19 @@ pub struct RealServer {
     pub next_hop: NextHop,
 }
 
+impl Service {
+    /// Whether the two differ in nothing that needs a commit.
+    pub fn equals_but_for_next_hops(&self, other: &Self) -> bool {
+        let same_real_servers = |(a, b): (&RealServer, &RealServer)| RealServer { next_hop: b.next_hop, ..a.clone() } == *b;
+        self.name == other.name
+            && self.keys == other.keys
+            && self.owner == other.owner
+            && (Arc::ptr_eq(&self.table, &other.table) || self.table == other.table)
+            && self.real_servers.len() == other.real_servers.len()
+            && self.real_servers.iter().zip(&other.real_servers).all(same_real_servers)
+    }
+}
+
 /// Where frames for a real server go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextHop {

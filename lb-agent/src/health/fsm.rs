@@ -210,20 +210,14 @@ impl Check {
         (from != to).then_some(Transition { from, to, reason })
     }
 
-    /// Takes new timing into use, such as a reload brings; what is known so far stays.
-    ///
-    /// Runs that are under way count as before if their results are still handed in.
+    /// Takes new timing into use, such as a reload brings. What is known so far stays, and runs that are under way
+    /// count as before.
     pub fn set_timing(&mut self, timing: Timing, now: Instant) {
         self.timing = timing;
         self.due = self.due.min(later(now, timing.interval));
         if let Standing::Up { failures } = &mut self.standing {
             *failures = (*failures).min(timing.fall.get() - 1);
         }
-    }
-
-    /// Runs that are under way were given up: their results will not be handed in.
-    pub fn forget_runs(&mut self) {
-        self.under_way = 0;
     }
 
     /// After a failure the next run is due `retry_interval` from now.

@@ -24,8 +24,9 @@ pub struct HostAddress {
 pub struct HostAddresses(BTreeSet<HostAddress>);
 
 impl HostAddresses {
-    /// Whether packets to this address stay on the host. Whole networks made local by a route (`ip route add local ... dev lo`) are not known here:
-    /// ask [`Netlink::route`](super::Netlink::route) where that matters.
+    /// Whether packets to this address stay on the host. Whole networks made local by a route (`ip
+    /// route add local ... dev lo`) are not known here: ask
+    /// [`Netlink::route`](super::Netlink::route) where that matters.
     pub fn is_local(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.0.iter().any(|a| a.address == address)
     }
@@ -39,8 +40,8 @@ impl HostAddresses {
             .collect()
     }
 
-    /// The interfaces on whose link this address lies: neighbours there send to it without a router. This is where a VIP's packets arrive, unless
-    /// they are routed to the host.
+    /// The interfaces on whose link this address lies: neighbours there send to it without a
+    /// router. This is where a VIP's packets arrive, unless they are routed to the host.
     pub fn interfaces_reaching(&self, address: IpAddr) -> BTreeSet<u32> {
         self.0
             .iter()
@@ -54,8 +55,9 @@ impl HostAddresses {
         self.0.iter()
     }
 
-    /// Whether neighbour discovery can work on an interface: the kernel solicits from its link-local
-    /// address, unless a packet of its own gives another source (`ndisc_send_ns`, net/ipv6/ndisc.c).
+    /// Whether neighbour discovery can work on an interface: the kernel solicits from its
+    /// link-local address, unless a packet of its own gives another source (`ndisc_send_ns`,
+    /// net/ipv6/ndisc.c).
     pub(super) fn can_solicit(&self, interface: u32) -> bool {
         self.0.iter().any(|a| {
             a.interface == interface
@@ -90,8 +92,8 @@ impl FromIterator<HostAddress> for HostAddresses {
 }
 
 impl HostAddress {
-    /// Reads a RTM_NEWADDR or RTM_DELADDR message. IFA_LOCAL is the host's address where it is given; IFA_ADDRESS is then the peer's (the same, unless
-    /// the link is point-to-point).
+    /// Reads a RTM_NEWADDR or RTM_DELADDR message. IFA_LOCAL is the host's address where it is
+    /// given; IFA_ADDRESS is then the peer's (the same, unless the link is point-to-point).
     pub(super) fn from_message(message: &AddressMessage) -> Option<Self> {
         let (mut local, mut address, mut flags) = (None, None, AddressFlags::empty());
         for attribute in &message.attributes {

@@ -1,32 +1,36 @@
-//! The resolver's loop: takes notifications, looks up what they make doubtful, keeps neighbours, publishes.
+//! The resolver's loop: takes notifications, looks up what they make doubtful, keeps neighbours,
+//! publishes.
 //!
-//! Work is done in passes. A pass starts at once when there was quiet before it; what arrives meanwhile waits for the next one, which keeps a distance
-//! in proportion to what the last one cost. So a single change is visible within a millisecond, and a flood costs a bounded share of one CPU.
+//! Work is done in passes. A pass starts at once when there was quiet before it; what arrives
+//! meanwhile waits for the next one, which keeps a distance in proportion to what the last one
+//! cost. So a single change is visible within a millisecond, and a flood costs a bounded share of
+//! one CPU.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::addresses::HostAddresses;
 use super::error::NetworkError;
-use super::links::{Link, Links};
+use super::links::Links;
 use super::monitor::{Event, Monitor};
-use super::neighbours::{Neighbour, NeighbourKey};
+use super::neighbours::NeighbourKey;
 use super::netlink::Netlink;
-use super::next_hop::decide;
+use super::next_hop::{NextHop, decide, with_likely_cause};
 use super::resolver::{NextHops, ResolverOptions};
 use super::routes::Route;
 use super::upkeep::{Keeping, Trouble, Upkeep};
+use super::view::{Effect, View};
 
 /// Least distance between the end of a pass and the start of the next.
 const PASS_GAP: Duration = Duration::from_millis(2);
-/// The distance also is this many times what the last pass took: at most a third of a CPU under a lasting flood.
+/// The distance also is this many times what the last pass took: at most a third of a CPU under a
+/// lasting flood.
 const PASS_GAP_FACTOR: u32 = 2;
 /// Wait after a failure to open the notification socket or to read the kernel's tables.
 const REOPEN_GAP: Duration = Duration::from_secs(1);
@@ -46,9 +50,7 @@ pub(super) struct Engine {
     monitor: Option<Monitor>,
     wanted: watch::Receiver<Option<Vec<IpAddr>>>,
     outputs: Outputs,
-    links: Links,
-    addresses: HostAddresses,
-    neighbours: HashMap<NeighbourKey, Neighbour>,
+    view: View,
     /// `None`: nobody has said yet, so nothing of an earlier run may be given up.
     targets: Option<BTreeMap<IpAddr, Target>>,
     upkeep: Upkeep,
@@ -65,6 +67,8 @@ struct Target {
     route: Option<Route>,
     /// The route has to be looked up again.
     doubtful: bool,
+    /// Where it was when there last was a way.
+    last_interface: Option<u32>,
 }
 
 impl Engine {
@@ -80,9 +84,7 @@ impl Engine {
             monitor: Some(Monitor::open(options.notification_buffer_bytes)?),
             wanted,
             outputs,
-            links: Links::default(),
-            addresses: HostAddresses::default(),
-            neighbours: HashMap::new(),
+            view: View::default(),
             targets: None,
             upkeep: Upkeep::new(options.keeping, options.refresh),
             dirty: true,
@@ -108,7 +110,8 @@ impl Engine {
                 reply = &mut stop => return reply,
                 changed = self.wanted.changed() => match changed {
                     Ok(()) => self.take_targets(),
-                    // The sender lives in the Resolver beside the stop channel: the end of one is the end of the other.
+                    // The sender lives in the Resolver beside the stop channel: the end of one is
+                    // the end of the other.
                     Err(_) => return stop.await,
                 },
                 event = next_event(&mut self.monitor) => self.take_events(event),
@@ -134,7 +137,7 @@ impl Engine {
     pub async fn clean_up(&mut self) -> Result<(), NetworkError> {
         self.upkeep.want([]);
         // Our own view may lack what a notification still under way would tell.
-        self.neighbours = self.netlink.neighbours().await?.into_iter().collect();
+        self.view.neighbours = self.netlink.neighbours().await?.into_iter().collect();
         self.give_up().await.map_or(Ok(()), Err)
     }
 
@@ -156,8 +159,8 @@ impl Engine {
         };
         let mut old = self.targets.take().unwrap_or_default();
         let fresh = || Target {
-            route: None,
             doubtful: true,
+            ..Target::default()
         };
         self.targets = Some(
             wanted
@@ -182,67 +185,38 @@ impl Engine {
     }
 
     fn take_event(&mut self, event: Event) {
-        match event {
-            Event::Link(link) => {
-                let (index, up) = (link.index, link.up);
-                let old = self.links.put(link);
-                if old.as_ref() == self.links.get(index) {
-                    return;
-                }
-                if up && !old.is_some_and(|old| old.up) {
-                    self.upkeep.interface_up(index);
-                }
+        match self.view.apply(event) {
+            Effect::Nothing => {}
+            Effect::Neighbour(key) => self.dirty |= self.upkeep.is_wanted(&key),
+            Effect::Routes(network) => self.doubt(|target| network.contains(target)),
+            Effect::AllRoutes => self.doubt_all(),
+            Effect::InterfaceUp(index) => {
+                self.upkeep.interface_up(index);
                 self.doubt_all();
             }
-            Event::LinkGone(index) => {
-                self.links.remove(index);
-                self.neighbours.retain(|key, _| key.interface != index);
-                self.doubt_all();
-            }
-            Event::Address(address) => {
-                if self.addresses.put(address) {
-                    self.doubt_all();
-                }
-            }
-            Event::AddressGone(address) => {
-                if self.addresses.remove(&address) {
-                    self.doubt_all();
-                }
-            }
-            Event::Neighbour(key, entry) => {
-                self.dirty |= self.upkeep.is_wanted(&key);
-                self.neighbours.insert(key, entry);
-            }
-            Event::NeighbourGone(key) => {
-                self.dirty |= self.upkeep.is_wanted(&key);
-                self.neighbours.remove(&key);
-            }
-            Event::Route(network) => self.doubt(network),
-            Event::Rule => self.doubt_all(),
-            Event::Lost => {
-                // Many such messages may be under way; the first one says it all.
-                if self.next_resync > self.earliest_resync {
-                    warn!("notifications of the kernel were lost: reading everything anew");
-                    self.next_resync = self.earliest_resync;
-                }
+            // Many such messages may be under way; the first one says it all.
+            Effect::Lost if self.next_resync <= self.earliest_resync => {}
+            Effect::Lost => {
+                warn!("notifications of the kernel were lost: reading everything anew");
+                self.next_resync = self.earliest_resync;
             }
         }
     }
 
-    fn doubt_all(&mut self) {
-        self.dirty = true;
-        for target in self.targets.iter_mut().flatten() {
-            target.1.doubtful = true;
-        }
-    }
-
-    fn doubt(&mut self, network: IpNet) {
+    /// The routes of these targets have to be looked up again.
+    fn doubt(&mut self, is_affected: impl Fn(&IpAddr) -> bool) {
         for (address, target) in self.targets.iter_mut().flatten() {
-            if network.contains(address) {
+            if is_affected(address) {
                 target.doubtful = true;
                 self.dirty = true;
             }
         }
+    }
+
+    /// Links and addresses are published too, so that a pass follows even without targets.
+    fn doubt_all(&mut self) {
+        self.dirty = true;
+        self.doubt(|_| true);
     }
 
     /// Reads the kernel's tables and doubts every route.
@@ -252,15 +226,14 @@ impl Engine {
             self.monitor = Some(Monitor::open(self.options.notification_buffer_bytes)?);
         }
         // The monitor was opened before: what changes from here on comes again as a notification.
-        let links = self.netlink.links().await?;
-        for link in links.iter().filter(|link| link.up) {
-            if !self.links.get(link.index).is_some_and(|old| old.up) {
-                self.upkeep.interface_up(link.index);
-            }
+        let new = View {
+            links: self.netlink.links().await?,
+            addresses: self.netlink.addresses().await?,
+            neighbours: self.netlink.neighbours().await?.into_iter().collect(),
+        };
+        for index in self.view.replace(new) {
+            self.upkeep.interface_up(index);
         }
-        self.links = links;
-        self.addresses = self.netlink.addresses().await?;
-        self.neighbours = self.netlink.neighbours().await?.into_iter().collect();
         let end = Instant::now();
         self.next_resync = end + self.options.resync;
         self.earliest_resync = end + PASS_GAP.max((end - start) * PASS_GAP_FACTOR);
@@ -313,26 +286,32 @@ impl Engine {
                 continue;
             }
             target.doubtful = false;
-            target.route = Some(match self.netlink.route(*address).await {
-                Ok(route) => route,
-                Err(error) => Route::Unreachable {
-                    reason: error.with_cause(),
-                },
-            });
+            match self.netlink.route(*address).await {
+                Ok(route) => {
+                    if let Route::Neighbour { interface, .. } = route {
+                        target.last_interface = Some(interface);
+                    }
+                    target.route = Some(route);
+                }
+                // It says nothing about the route: what was true stays until it can be asked again.
+                Err(error) => {
+                    let reason = error.with_cause();
+                    target.route.get_or_insert(Route::Unreachable { reason });
+                    self.next_resync = self.next_resync.min(Instant::now() + REOPEN_GAP);
+                }
+            }
         }
     }
 
     async fn keep(&mut self, now: Instant) {
-        let (neighbours, links, addresses) = (&self.neighbours, &self.links, &self.addresses);
-        let resolves = |key: &NeighbourKey| {
-            let link_resolves = |link: &Link| link.up && link.arp && link.mac.is_some();
-            links.get(key.interface).is_some_and(link_resolves)
-                && (key.address.is_ipv4() || addresses.can_solicit(key.interface))
-        };
-        for key in self
-            .upkeep
-            .due(now.into_std(), |key| neighbours.get(key), resolves)
-        {
+        let view = &self.view;
+        let due = self.upkeep.due(
+            now.into_std(),
+            |key| view.neighbours.get(key),
+            |key| view.can_resolve(key),
+        );
+        let (mut refusals, mut first_refusal) = (0_usize, None);
+        for key in due {
             let mut result = self
                 .netlink
                 .keep_neighbour(key, self.upkeep.keeping())
@@ -353,18 +332,25 @@ impl Engine {
                 let error = NetworkError::Neighbour {
                     action: "keep",
                     address: key.address,
-                    interface: self.links.label(key.interface),
+                    interface: self.view.links.label(key.interface),
                     source,
                 };
                 error.with_cause()
             });
-            self.upkeep.answered(&key, refusal);
+            if let Some(reason) = self.upkeep.answered(&key, refusal) {
+                refusals += 1;
+                first_refusal.get_or_insert_with(|| reason.to_owned());
+            }
+        }
+        if let Some(reason) = first_refusal {
+            warn!(%reason, entries = refusals, "neighbour entries cannot be kept");
         }
     }
 
     /// Removes entries that are ours and not wanted; returns the first failure.
     async fn give_up(&mut self) -> Option<NetworkError> {
         let unwanted: Vec<_> = self
+            .view
             .neighbours
             .iter()
             .filter(|(key, entry)| entry.is_ours() && !self.upkeep.is_wanted(key))
@@ -372,12 +358,12 @@ impl Engine {
             .collect();
         let mut first = None;
         for key in unwanted {
-            self.neighbours.remove(&key);
+            self.view.neighbours.remove(&key);
             if let Err(source) = self.netlink.remove_neighbour(key).await {
                 let error = NetworkError::Neighbour {
                     action: "remove",
                     address: key.address,
-                    interface: self.links.label(key.interface),
+                    interface: self.view.links.label(key.interface),
                     source,
                 };
                 first.get_or_insert(error);
@@ -391,7 +377,7 @@ impl Engine {
             .targets
             .iter()
             .flatten()
-            .filter_map(|(address, target)| Some((*address, self.next_hop(target.route.as_ref()?))))
+            .filter_map(|(address, target)| Some((*address, self.next_hop(target)?)))
             .collect();
         self.outputs.next_hops.send_if_modified(|published| {
             if **published == next_hops {
@@ -407,17 +393,23 @@ impl Engine {
             *published = Arc::new(next_hops);
             true
         });
-        publish_if_changed(&self.outputs.links, &self.links);
-        publish_if_changed(&self.outputs.addresses, &self.addresses);
+        publish_if_changed(&self.outputs.links, &self.view.links);
+        publish_if_changed(&self.outputs.addresses, &self.view.addresses);
     }
 
-    fn next_hop(&self, route: &Route) -> super::NextHop {
+    fn next_hop(&self, target: &Target) -> Option<NextHop> {
+        let route = target.route.as_ref()?;
         let key = neighbour_of(route);
-        let entry = key.as_ref().and_then(|key| self.neighbours.get(key));
+        let entry = key.as_ref().and_then(|key| self.view.neighbours.get(key));
         let trouble = key
             .as_ref()
             .map_or(&Trouble::None, |key| self.upkeep.trouble(key));
-        decide(route, &self.links, &self.addresses, entry, trouble)
+        let View {
+            links, addresses, ..
+        } = &self.view;
+        let hop = decide(route, links, addresses, entry, trouble);
+        let last = target.last_interface.and_then(|index| links.get(index));
+        Some(with_likely_cause(hop, route, last))
     }
 }
 

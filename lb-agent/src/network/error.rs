@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use rtnetlink::packet_core::ErrorMessage;
 
-/// A netlink operation that failed. The text says what was attempted; the kernel's answer is the source.
+/// A netlink operation that failed. The text says what was attempted; the kernel's answer is the
+/// source.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// No netlink socket.
@@ -26,7 +27,8 @@ pub enum NetworkError {
         #[source]
         source: io::Error,
     },
-    /// The route lookup itself failed (an answer such as "no route" is no error, see [`Route`](super::Route)).
+    /// The route lookup itself failed (an answer such as "no route" is no error, see
+    /// [`Route`](super::Route)).
     #[error("look up the route to {destination}")]
     RouteLookup {
         /// The address looked up.
@@ -92,4 +94,31 @@ pub(super) fn io_error(error: &rtnetlink::Error) -> io::Error {
 /// A netlink NACK as the errno it carries.
 pub(super) fn io_error_of(message: &ErrorMessage) -> io::Error {
     io::Error::from_raw_os_error(message.raw_code().saturating_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_neighbour_the_interface_the_cause_and_the_cure() {
+        let error = |errno| {
+            NetworkError::Neighbour {
+                action: "keep",
+                address: "192.0.2.21".parse().unwrap(),
+                interface: "eth0".into(),
+                source: io::Error::from_raw_os_error(errno),
+            }
+            .with_cause()
+        };
+        assert_eq!(
+            error(libc::EPERM),
+            "keep the neighbour entry 192.0.2.21 on eth0 (the agent needs CAP_NET_ADMIN): Operation not permitted (os error 1)"
+        );
+        assert!(error(libc::ENOBUFS).contains("gc_thresh3"));
+        assert!(
+            !error(libc::EINVAL).contains('('.to_string().as_str())
+                || error(libc::EINVAL).contains("os error")
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
-    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+    InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
 
 /// One network interface.
@@ -18,7 +18,8 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// Largest IP packet in bytes.
     pub mtu: u32,
-    /// Ready to carry packets: set up by the administrator and with a carrier (IFF_UP and IFF_LOWER_UP).
+    /// Ready to carry packets: set up by the administrator and with a carrier (IFF_UP and
+    /// IFF_LOWER_UP).
     pub up: bool,
     /// Set up by the administrator (IFF_UP), whatever the carrier says.
     pub admin_up: bool,
@@ -30,6 +31,17 @@ pub struct Link {
     pub xdp: Option<XdpAttachment>,
     /// Index of the bond or bridge this interface belongs to.
     pub master: Option<u32>,
+    /// For a VLAN device: where its frames really enter and leave.
+    pub vlan: Option<Vlan>,
+}
+
+/// What a VLAN device stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vlan {
+    /// Index of the interface below it (IFLA_LINK).
+    pub parent: u32,
+    /// The tag's VLAN id.
+    pub id: u16,
 }
 
 /// An XDP program on an interface, as the kernel tells it (IFLA_XDP).
@@ -37,7 +49,8 @@ pub struct Link {
 pub struct XdpAttachment {
     /// How it runs.
     pub mode: XdpMode,
-    /// Kernel id of the program; in mode `Multi` that of the native one, else of the generic one, else of the offloaded one.
+    /// Kernel id of the program; in mode `Multi` that of the native one, else of the generic one,
+    /// else of the offloaded one.
     pub program_id: u32,
 }
 
@@ -96,8 +109,9 @@ impl FromIterator<Link> for Links {
 }
 
 impl Link {
-    /// Reads a RTM_NEWLINK message. `None` for messages that describe something else than the interface as a whole: those of a bridge about its ports (AF_BRIDGE)
-    /// and wireless events, which have no MTU.
+    /// Reads a RTM_NEWLINK message. `None` for messages that describe something else than the
+    /// interface as a whole: those of a bridge about its ports (AF_BRIDGE) and wireless events,
+    /// which have no MTU.
     pub(super) fn from_message(message: &LinkMessage) -> Option<Self> {
         if message.header.interface_family != AddressFamily::Unspec {
             return None;
@@ -105,6 +119,7 @@ impl Link {
         let flags = message.header.flags;
         let (mut name, mut mtu, mut mac, mut kind, mut xdp, mut master) =
             (None, None, None, None, None, None);
+        let (mut parent, mut vlan_id) = (None, None);
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(value) => name = Some(value.clone()),
@@ -115,7 +130,9 @@ impl Link {
                     mac = value.as_slice().try_into().ok()
                 }
                 LinkAttribute::Controller(value) => master = Some(*value),
+                LinkAttribute::Link(value) => parent = Some(*value),
                 LinkAttribute::LinkInfo(infos) => {
+                    vlan_id = infos.iter().find_map(vlan_id_of);
                     kind = infos.iter().find_map(|info| match info {
                         LinkInfo::Kind(kind) => Some(kind.to_string()),
                         _ => None,
@@ -136,13 +153,26 @@ impl Link {
             kind,
             xdp,
             master,
+            vlan: parent.zip(vlan_id).map(|(parent, id)| Vlan { parent, id }),
         })
     }
 }
 
+fn vlan_id_of(info: &LinkInfo) -> Option<u16> {
+    match info {
+        LinkInfo::Data(InfoData::Vlan(attributes)) => {
+            attributes.iter().find_map(|attribute| match attribute {
+                InfoVlan::Id(id) => Some(*id),
+                _ => None,
+            })
+        }
+        _ => None,
+    }
+}
+
 impl XdpAttachment {
-    /// Reads the attributes nested in IFLA_XDP. With programs in several modes the kernel gives no IFLA_XDP_PROG_ID, only one id a mode
-    /// (`rtnl_xdp_report` in net/core/rtnetlink.c).
+    /// Reads the attributes nested in IFLA_XDP. With programs in several modes the kernel gives no
+    /// IFLA_XDP_PROG_ID, only one id a mode (`rtnl_xdp_report` in net/core/rtnetlink.c).
     fn from_attributes(attributes: &[LinkXdp]) -> Option<Self> {
         let (mut mode, mut id, mut native, mut generic, mut offload) =
             (None, None, None, None, None);

@@ -1,12 +1,14 @@
 //! What the agent knows of the host's network, and the one place that speaks rtnetlink.
 //!
-//! The data plane forwards a packet by writing a destination MAC address and naming an egress interface. [`Resolver`] finds both for every real server, keeps
-//! the kernel's neighbour entries alive (while only XDP forwards, the kernel sees no traffic and would let them rot) and publishes what is true now.
-//! [`Netlink`] answers single questions: which links, which addresses, which route. No other module of the agent may use `rtnetlink`: its API breaks with
-//! each minor version.
+//! The data plane forwards a packet by writing a destination MAC address and naming an egress
+//! interface. [`Resolver`] finds both for every real server, keeps the kernel's neighbour entries
+//! alive (while only XDP forwards, the kernel sees no traffic and would let them rot) and publishes
+//! what is true now. [`Netlink`] answers single questions: which links, which addresses, which
+//! route. No other module of the agent may use `rtnetlink`: its API breaks with each minor version.
 //!
-//! What is deliberately absent: nothing here adds addresses, routes or links, or changes a sysctl. All that is ever written to the host are neighbour entries that carry
-//! [`OWNER_PROTOCOL`], so that `ip neigh` lists them as `proto 208` and a later start can adopt or remove them.
+//! What is deliberately absent: nothing here adds addresses, routes or links, or changes a sysctl.
+//! All that is ever written to the host are neighbour entries that carry [`OWNER_PROTOCOL`], so
+//! that `ip neigh` lists them as `proto 208` and a later start can adopt or remove them.
 
 mod addresses;
 mod engine;
@@ -19,13 +21,14 @@ mod next_hop;
 mod resolver;
 mod routes;
 mod upkeep;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use addresses::{HostAddress, HostAddresses};
 pub use error::NetworkError;
-pub use links::{Link, Links, XdpAttachment, XdpMode};
+pub use links::{Link, Links, Vlan, XdpAttachment, XdpMode};
 pub use neighbours::OWNER_PROTOCOL;
 pub use netlink::Netlink;
 pub use next_hop::NextHop;

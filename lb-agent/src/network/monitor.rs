@@ -41,7 +41,8 @@ pub(super) enum Event {
     Route(IpNet),
     /// A routing rule has changed: any destination may go elsewhere now.
     Rule,
-    /// The kernel had more to say than the socket could hold (ENOBUFS): everything must be read anew.
+    /// The kernel had more to say than the socket could hold (ENOBUFS): everything must be read
+    /// anew.
     Lost,
 }
 
@@ -77,7 +78,8 @@ impl Monitor {
         })
     }
 
-    /// The next change; `None` when the socket has failed and has to be opened anew. Dropping the future loses nothing.
+    /// The next change; `None` when the socket has failed and has to be opened anew. Dropping the
+    /// future loses nothing.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = read(self.messages.next().await?) {

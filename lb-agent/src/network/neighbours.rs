@@ -8,8 +8,8 @@ use rtnetlink::packet_route::neighbour::{
 };
 use rtnetlink::packet_route::route::RouteProtocol;
 
-/// The protocol number (NDA_PROTOCOL) on neighbour entries that we keep: `ip neigh` shows `proto 208`. Unassigned in the kernel's
-/// include/uapi/linux/rtnetlink.h and in iproute2's rt_protos.
+/// The protocol number (NDA_PROTOCOL) on neighbour entries that we keep: `ip neigh` shows `proto
+/// 208`. Unassigned in the kernel's include/uapi/linux/rtnetlink.h and in iproute2's rt_protos.
 pub const OWNER_PROTOCOL: u8 = 208;
 
 /// Names one neighbour entry: the same address may exist on several links.
@@ -33,7 +33,8 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    /// Reads a RTM_NEWNEIGH or RTM_DELNEIGH message; `None` for bridge entries, proxies and multicast addresses.
+    /// Reads a RTM_NEWNEIGH or RTM_DELNEIGH message; `None` for bridge entries, proxies and
+    /// multicast addresses.
     pub fn from_message(message: &NeighbourMessage) -> Option<(NeighbourKey, Self)> {
         if message.header.flags.contains(NeighbourFlags::Proxy) {
             return None;
@@ -77,7 +78,8 @@ impl Neighbour {
         ))
     }
 
-    /// The MAC address, if the kernel itself would send to it now (NUD_VALID in include/net/neighbour.h) and a frame can be addressed to it.
+    /// The MAC address, if the kernel itself would send to it now (NUD_VALID in
+    /// include/net/neighbour.h) and a frame can be addressed to it.
     pub fn usable_mac(&self) -> Option<[u8; 6]> {
         let valid = match self.state {
             NeighbourState::Reachable
@@ -97,8 +99,10 @@ impl Neighbour {
             .filter(|mac| valid && *mac != [0; 6] && !is_group(mac))
     }
 
-    /// Somebody else decides about this entry: an operator (permanent), a control plane (extern_learn), the device (noarp), or another program that asked the kernel
-    /// to keep it. Writing to it would take it away from them: the kernel clears PERMANENT and EXT_LEARNED on any such update.
+    /// Somebody else decides about this entry: an operator (permanent), a control plane
+    /// (extern_learn), the device (noarp), or another program that asked the kernel to keep it.
+    /// Writing to it would take it away from them: the kernel clears PERMANENT and EXT_LEARNED on
+    /// any such update.
     pub fn is_foreign(&self) -> bool {
         self.external
             || matches!(
@@ -117,4 +121,77 @@ impl Neighbour {
 /// The mark as netlink carries it.
 pub(super) fn owner_protocol() -> RouteProtocol {
     RouteProtocol::from(OWNER_PROTOCOL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(state: NeighbourState, attributes: Vec<NeighbourAttribute>) -> NeighbourMessage {
+        let mut message = NeighbourMessage::default();
+        message.header.ifindex = 2;
+        message.header.state = state;
+        message.attributes = attributes;
+        message
+    }
+
+    fn destination(text: &str) -> NeighbourAttribute {
+        NeighbourAttribute::Destination(NeighbourAddress::from(text.parse::<IpAddr>().unwrap()))
+    }
+
+    #[test]
+    fn all_that_decides_about_an_entry_is_read() {
+        let mut message = message(
+            NeighbourState::Stale,
+            vec![
+                destination("2001:db8::21"),
+                NeighbourAttribute::LinkLayerAddress(vec![2, 0, 0, 0, 0, 0x21]),
+                NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed),
+                NeighbourAttribute::Protocol(owner_protocol()),
+            ],
+        );
+        message.header.flags = NeighbourFlags::Router;
+        let (key, entry) = Neighbour::from_message(&message).unwrap();
+        assert_eq!(
+            key,
+            NeighbourKey {
+                interface: 2,
+                address: "2001:db8::21".parse().unwrap()
+            }
+        );
+        assert!(entry.managed && entry.marked && !entry.external && entry.is_ours());
+        assert_eq!(entry.usable_mac(), Some([2, 0, 0, 0, 0, 0x21]));
+    }
+
+    #[test]
+    fn proxies_multicast_and_bridge_entries_are_skipped() {
+        let mut proxy = message(NeighbourState::Permanent, vec![destination("192.0.2.21")]);
+        proxy.header.flags = NeighbourFlags::Proxy;
+        assert_eq!(Neighbour::from_message(&proxy), None);
+        assert_eq!(
+            Neighbour::from_message(&message(
+                NeighbourState::Noarp,
+                vec![destination("ff02::1")]
+            )),
+            None
+        );
+        let bridge = vec![NeighbourAttribute::LinkLayerAddress(vec![
+            2, 0, 0, 0, 0, 0x21,
+        ])];
+        assert_eq!(
+            Neighbour::from_message(&message(NeighbourState::Permanent, bridge)),
+            None
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_no_ethernet_mac_is_none() {
+        let attributes = vec![
+            destination("192.0.2.21"),
+            NeighbourAttribute::LinkLayerAddress(vec![0; 20]),
+        ];
+        let (_, entry) =
+            Neighbour::from_message(&message(NeighbourState::Reachable, attributes)).unwrap();
+        assert_eq!(entry.usable_mac(), None);
+    }
 }

@@ -1,6 +1,7 @@
 //! Requests to the kernel over rtnetlink: dumps, route lookups, neighbour entries.
 //!
-//! The socket is separate from the [monitor](super::monitor)'s, so that a flood of events never gets in the way of a reply.
+//! The socket is separate from the [monitor](super::monitor)'s, so that a flood of events never
+//! gets in the way of a reply.
 
 use std::io;
 use std::net::IpAddr;
@@ -25,7 +26,8 @@ use super::neighbours::{Neighbour, NeighbourKey, owner_protocol};
 use super::routes::{Route, family_of};
 use super::upkeep::Keeping;
 
-/// A rtnetlink socket for questions to the kernel, in the network namespace of the thread that opened it.
+/// A rtnetlink socket for questions to the kernel, in the network namespace of the thread that
+/// opened it.
 ///
 /// The task that reads the socket lives as long as this value.
 #[derive(Debug)]
@@ -108,8 +110,10 @@ impl Netlink {
 
     /// Makes the kernel resolve a neighbour now, and keep it if `keeping` says so and it can.
     ///
-    /// NTF_USE rides along with NTF_EXT_MANAGED: a kernel before 5.16 skips the attribute it does not know and then does what NTF_USE says. Without it such a kernel would read the request
-    /// as "set the state to none" and forget a valid address. No NLM_F_REPLACE: that would clear the router flag of an IPv6 neighbour.
+    /// NTF_USE rides along with NTF_EXT_MANAGED: a kernel before 5.16 skips the attribute it does
+    /// not know and then does what NTF_USE says. Without it such a kernel would read the request as
+    /// "set the state to none" and forget a valid address. No NLM_F_REPLACE: that would clear the
+    /// router flag of an IPv6 neighbour.
     pub(super) async fn keep_neighbour(
         &self,
         key: NeighbourKey,

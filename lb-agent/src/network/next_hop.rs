@@ -1,9 +1,10 @@
-//! Where a packet to a real server has to go next: the decision, as a plain function over what the kernel told.
+//! Where a packet to a real server has to go next: the decision, as a plain function over what the
+//! kernel told.
 
 use std::net::IpAddr;
 
 use super::addresses::HostAddresses;
-use super::links::Links;
+use super::links::{Link, Links};
 use super::neighbours::Neighbour;
 use super::routes::Route;
 use super::upkeep::Trouble;
@@ -18,7 +19,8 @@ pub enum NextHop {
         mac: [u8; 6],
         /// Index of the egress interface.
         ifindex: u32,
-        /// Largest IP packet on the way, in bytes: the interface's MTU, or less where the route or a learned path MTU says so.
+        /// Largest IP packet on the way, in bytes: the interface's MTU, or less where the route or
+        /// a learned path MTU says so.
         mtu: u32,
         /// The address this host would use as source towards the real server.
         source: Option<IpAddr>,
@@ -62,8 +64,9 @@ impl std::fmt::Display for NextHop {
 
 /// The next hop that follows from a route, the links and the state of the neighbour entry.
 ///
-/// `trouble` is what is known about the neighbour beyond its present state: the kernel tries a silent neighbour again and again, and its entry then changes between
-/// "failed" and "incomplete" although nothing has changed for us.
+/// `trouble` is what is known about the neighbour beyond its present state: the kernel tries a
+/// silent neighbour again and again, and its entry then changes between "failed" and "incomplete"
+/// although nothing has changed for us.
 pub(super) fn decide(
     route: &Route,
     links: &Links,
@@ -139,6 +142,25 @@ pub(super) fn decide(
         (Trouble::None, _) => {
             NextHop::unresolved(format!("neighbour {address} on {name} is being resolved"))
         }
+    }
+}
+
+/// Adds to a missing route the likely cause: the kernel removes the routes of an interface that goes
+/// down. `last` is the interface on which the address was last reachable.
+pub(super) fn with_likely_cause(hop: NextHop, route: &Route, last: Option<&Link>) -> NextHop {
+    match (hop, route, last) {
+        (NextHop::Unresolved { reason }, Route::Unreachable { .. }, Some(link)) if !link.up => {
+            let state = if link.admin_up {
+                "has no carrier"
+            } else {
+                "is down"
+            };
+            NextHop::unresolved(format!(
+                "{reason} (interface {}, where it was, {state})",
+                link.name
+            ))
+        }
+        (hop, _, _) => hop,
     }
 }
 

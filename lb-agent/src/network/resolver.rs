@@ -1,4 +1,5 @@
-//! The resolver's public face: start it, tell it the real servers' addresses, read what is true now.
+//! The resolver's public face: start it, tell it the real servers' addresses, read what is true
+//! now.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,7 +15,8 @@ use super::links::Links;
 use super::next_hop::NextHop;
 use super::upkeep::Keeping;
 
-/// The next hop of every target. A target is missing only until its first lookup, a moment after [`Resolver::set_targets`].
+/// The next hop of every target. A target is missing only until its first lookup, a moment after
+/// [`Resolver::set_targets`].
 pub type NextHops = BTreeMap<IpAddr, NextHop>;
 
 /// What a [`Resolver`] can be told at the start; the defaults are right for production.
@@ -22,9 +24,11 @@ pub type NextHops = BTreeMap<IpAddr, NextHop>;
 pub struct ResolverOptions {
     /// How neighbour entries are kept.
     pub keeping: Keeping,
-    /// How often an entry is used that the kernel does not keep by itself. Well below `gc_stale_time` (60 s), after which the kernel may drop it.
+    /// How often an entry is used that the kernel does not keep by itself. Well below
+    /// `gc_stale_time` (60 s), after which the kernel may drop it.
     pub refresh: Duration,
-    /// How often everything is read anew, in case a notification was missed or there is none (a learned path MTU has none).
+    /// How often everything is read anew, in case a notification was missed or there is none (a
+    /// learned path MTU has none).
     pub resync: Duration,
     /// Receive buffer for notifications in bytes; the kernel limits it to net.core.rmem_max.
     pub notification_buffer_bytes: usize,
@@ -43,13 +47,17 @@ impl Default for ResolverOptions {
 
 /// Keeps the next hops of a set of addresses.
 ///
-/// It runs on a thread of its own: the kernel handles a netlink request inside the system call and waits for its routing lock there, for seconds
-/// while a driver reconfigures itself. Nothing else of the agent shall wait with it. The thread works in the network namespace of the thread that called [`start`](Self::start).
+/// It runs on a thread of its own: the kernel handles a netlink request inside the system call and
+/// waits for its routing lock there, for seconds while a driver reconfigures itself. Nothing else
+/// of the agent shall wait with it. The thread works in the network namespace of the thread that
+/// called [`start`](Self::start).
 ///
-/// Each of [`next_hops`](Self::next_hops), [`links`](Self::links) and [`addresses`](Self::addresses) is a `watch` channel of the whole truth: a reader that is slow or comes late
-/// misses intermediate states and never the last one, and nothing can pile up.
+/// Each of [`next_hops`](Self::next_hops), [`links`](Self::links) and
+/// [`addresses`](Self::addresses) is a `watch` channel of the whole truth: a reader that is slow or
+/// comes late misses intermediate states and never the last one, and nothing can pile up.
 ///
-/// Dropped without [`shutdown`](Self::shutdown) (or killed), it leaves its neighbour entries with the kernel, which goes on keeping them; the next start adopts them.
+/// Dropped without [`shutdown`](Self::shutdown) (or killed), it leaves its neighbour entries with
+/// the kernel, which goes on keeping them; the next start adopts them.
 #[derive(Debug)]
 pub struct Resolver {
     targets: watch::Sender<Option<Vec<IpAddr>>>,
@@ -118,7 +126,8 @@ impl Resolver {
         })
     }
 
-    /// These addresses are of interest from now on, and no others. Entries kept for others are given up, also those of an earlier run.
+    /// These addresses are of interest from now on, and no others. Entries kept for others are
+    /// given up, also those of an earlier run.
     pub fn set_targets(&self, targets: Vec<IpAddr>) {
         self.targets.send_replace(Some(targets));
     }
@@ -128,7 +137,9 @@ impl Resolver {
         self.next_hops.clone()
     }
 
-    /// The host's interfaces. A program attached through a BPF link is announced by the kernel late or not at all: ask [`Netlink::links`](super::Netlink::links) after attaching.
+    /// The host's interfaces. The kernel does not announce a program that is attached or detached by
+    /// a BPF link (seen on 6.18): it shows here with the next resync, and at once in
+    /// [`Netlink::links`](super::Netlink::links).
     pub fn links(&self) -> watch::Receiver<Arc<Links>> {
         self.links.clone()
     }
@@ -138,7 +149,8 @@ impl Resolver {
         self.addresses.clone()
     }
 
-    /// Removes all neighbour entries that are ours and ends the thread. Of several failures the first is returned; the others are in the log.
+    /// Removes all neighbour entries that are ours and ends the thread. Of several failures the
+    /// first is returned; the others are in the log.
     pub async fn shutdown(self) -> Result<(), NetworkError> {
         let (reply, done) = oneshot::channel();
         self.stop.send(reply).map_err(|_| NetworkError::Ended)?;

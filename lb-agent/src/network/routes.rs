@@ -15,7 +15,8 @@ pub enum Route {
     Local,
     /// By a neighbour on a link: the address itself, or a gateway.
     Neighbour {
-        /// Whose MAC address is needed. The family may differ from that of the destination (`via inet6`).
+        /// Whose MAC address is needed. The family may differ from that of the destination (`via
+        /// inet6`).
         address: IpAddr,
         /// Index of the interface.
         interface: u32,
@@ -111,9 +112,11 @@ impl Route {
         }
     }
 
-    /// What an error reply to a lookup means. `None`: the lookup failed for a reason that says nothing about the route.
+    /// What an error reply to a lookup means. `None`: the lookup failed for a reason that says
+    /// nothing about the route.
     ///
-    /// The codes are those of `fib_props` in net/ipv4/fib_semantics.c and `ip6_rt_type_to_error` in net/ipv6/route.c; seen on 6.18.
+    /// The codes are those of `fib_props` in net/ipv4/fib_semantics.c and `ip6_rt_type_to_error` in
+    /// net/ipv6/route.c; seen on 6.18.
     pub(super) fn from_error(destination: IpAddr, error: &io::Error) -> Option<Self> {
         let reason = match error.raw_os_error()? {
             libc::ENETUNREACH => format!("no route to {destination}"),
@@ -141,5 +144,146 @@ pub(super) fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
         RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
         RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_route::route::RouteLwEnCapType;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn reply(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.kind = kind;
+        message.attributes = attributes;
+        message
+    }
+
+    fn read(kind: RouteType, attributes: Vec<RouteAttribute>) -> Route {
+        Route::from_reply(ip("192.0.2.21"), &reply(kind, attributes))
+    }
+
+    fn reason(route: Route) -> String {
+        match route {
+            Route::Unreachable { reason } => reason,
+            other => panic!("expected unreachable, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_a_gateway_the_destination_itself_is_the_neighbour() {
+        let route = read(
+            RouteType::Unicast,
+            vec![
+                RouteAttribute::Oif(2),
+                RouteAttribute::PrefSource(ip("192.0.2.1").into()),
+            ],
+        );
+        assert_eq!(
+            route,
+            Route::Neighbour {
+                address: ip("192.0.2.21"),
+                interface: 2,
+                mtu: None,
+                source: Some(ip("192.0.2.1"))
+            }
+        );
+    }
+
+    #[test]
+    fn a_gateway_of_either_family_is_the_neighbour() {
+        for (gateway, address) in [
+            (
+                RouteAttribute::Gateway(ip("192.0.2.254").into()),
+                "192.0.2.254",
+            ),
+            (
+                RouteAttribute::Via(RouteVia::Inet6("fe80::1".parse().unwrap())),
+                "fe80::1",
+            ),
+            (
+                RouteAttribute::Via(RouteVia::Inet("192.0.2.254".parse().unwrap())),
+                "192.0.2.254",
+            ),
+        ] {
+            let route = read(RouteType::Unicast, vec![gateway, RouteAttribute::Oif(2)]);
+            assert_eq!(
+                route,
+                Route::Neighbour {
+                    address: ip(address),
+                    interface: 2,
+                    mtu: None,
+                    source: None
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn the_mtu_comes_from_the_metrics_unless_it_is_unset() {
+        for (metric, expected) in [(1400, Some(1400)), (0, None)] {
+            let metrics =
+                RouteAttribute::Metrics(vec![RouteMetric::Hoplimit(64), RouteMetric::Mtu(metric)]);
+            let route = read(RouteType::Unicast, vec![RouteAttribute::Oif(2), metrics]);
+            assert!(
+                matches!(route, Route::Neighbour { mtu, .. } if mtu == expected),
+                "{route:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_route_that_xdp_cannot_follow_says_why() {
+        let oif = || RouteAttribute::Oif(2);
+        let encap = vec![oif(), RouteAttribute::EncapType(RouteLwEnCapType::Mpls)];
+        assert!(reason(read(RouteType::Unicast, encap)).contains("tunnel"));
+        let other = vec![oif(), RouteAttribute::Via(RouteVia::Packet(vec![0; 6]))];
+        assert!(reason(read(RouteType::Unicast, other)).contains("no IP address"));
+        assert!(reason(read(RouteType::Unicast, vec![])).contains("names no interface"));
+    }
+
+    #[test]
+    fn each_route_type_has_its_answer() {
+        let oif = || vec![RouteAttribute::Oif(2)];
+        assert_eq!(read(RouteType::Local, oif()), Route::Local);
+        assert_eq!(read(RouteType::Anycast, oif()), Route::Local);
+        assert!(reason(read(RouteType::Broadcast, oif())).contains("broadcast"));
+        assert!(reason(read(RouteType::Multicast, oif())).contains("multicast"));
+        for kind in [
+            RouteType::BlackHole,
+            RouteType::Unreachable,
+            RouteType::Prohibit,
+            RouteType::Throw,
+            RouteType::Nat,
+        ] {
+            assert!(reason(read(kind, oif())).contains(&format!("{kind:?}")));
+        }
+    }
+
+    #[test]
+    fn only_errors_about_the_route_become_an_answer() {
+        let answer =
+            |errno| Route::from_error(ip("192.0.2.21"), &io::Error::from_raw_os_error(errno));
+        for (errno, text) in [
+            (libc::ENETUNREACH, "no route to 192.0.2.21"),
+            (libc::EHOSTUNREACH, "unreachable"),
+            (libc::EACCES, "prohibit"),
+            (libc::EINVAL, "blackhole"),
+            (libc::ENETDOWN, "down"),
+        ] {
+            assert!(reason(answer(errno).unwrap()).contains(text));
+        }
+        for errno in [libc::EPERM, libc::ENOBUFS, libc::ENOMEM] {
+            assert_eq!(answer(errno), None);
+        }
+        assert_eq!(
+            Route::from_error(ip("192.0.2.21"), &io::Error::other("socket gone")),
+            None
+        );
     }
 }

@@ -1,8 +1,11 @@
-//! When to ask the kernel to resolve or keep a neighbour: a plain state machine without clock or socket, driven by the engine.
+//! When to ask the kernel to resolve or keep a neighbour: a plain state machine without clock or
+//! socket, driven by the engine.
 //!
-//! A kernel from 5.16 on keeps an entry by itself once it is marked as managed; one request is enough, and this module then only watches. On an older kernel, or where
-//! the mark is refused or taken away, the same request merely uses the entry (NTF_USE), which makes the kernel check it; it is repeated at an interval
-//! below the kernel's garbage collection time. A neighbour that does not answer is asked for again with growing gaps.
+//! A kernel from 5.16 on keeps an entry by itself once it is marked as managed; one request is
+//! enough, and this module then only watches. On an older kernel, or where the mark is refused or
+//! taken away, the same request merely uses the entry (NTF_USE), which makes the kernel check it;
+//! it is repeated at an interval below the kernel's garbage collection time. A neighbour that does
+//! not answer is asked for again with growing gaps.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,7 +14,8 @@ use rtnetlink::packet_route::neighbour::NeighbourState;
 
 use super::neighbours::{Neighbour, NeighbourKey};
 
-/// First gap between two requests for a neighbour that does not answer. The kernel's own attempt takes 3 s (3 probes, `retrans_time` 1 s apart).
+/// First gap between two requests for a neighbour that does not answer. The kernel's own attempt
+/// takes 3 s (3 probes, `retrans_time` 1 s apart).
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Largest gap between two requests for a neighbour that does not answer.
 const LAST_RETRY: Duration = Duration::from_secs(8);
@@ -19,7 +23,8 @@ const LAST_RETRY: Duration = Duration::from_secs(8);
 /// How entries are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeping {
-    /// The kernel keeps them (NTF_EXT_MANAGED); where it does not know how, they are used at an interval.
+    /// The kernel keeps them (NTF_EXT_MANAGED); where it does not know how, they are used at an
+    /// interval.
     Managed,
     /// They are used at an interval.
     Probed,
@@ -115,18 +120,25 @@ impl Upkeep {
         }
     }
 
-    /// The kernel's verdict on a request.
-    pub fn answered(&mut self, key: &NeighbourKey, refusal: Option<String>) {
-        if let Some(record) = self.records.get_mut(key) {
-            match (refusal, &record.trouble) {
-                (Some(reason), _) => record.trouble = Trouble::Refused { reason },
-                (None, Trouble::Refused { .. }) => record.trouble = Trouble::None,
-                (None, Trouble::None | Trouble::Silent) => {}
+    /// The kernel's verdict on a request. Returns a refusal that is not known yet.
+    pub fn answered(&mut self, key: &NeighbourKey, refusal: Option<String>) -> Option<&str> {
+        let record = self.records.get_mut(key)?;
+        let known = &record.trouble;
+        match refusal.map(|reason| Trouble::Refused { reason }) {
+            None if matches!(known, Trouble::Refused { .. }) => record.trouble = Trouble::None,
+            Some(refused) if *known != refused => {
+                record.trouble = refused;
+                if let Trouble::Refused { reason } = &record.trouble {
+                    return Some(reason);
+                }
             }
+            None | Some(_) => {}
         }
+        None
     }
 
-    /// The neighbours to ask the kernel for now. `look` gives the entry's state; neighbours for which `can_ask` is false (interface down) wait without a deadline.
+    /// The neighbours to ask the kernel for now. `look` gives the entry's state; neighbours for
+    /// which `can_ask` is false (interface down) wait without a deadline.
     pub fn due<'a>(
         &mut self,
         now: Instant,

@@ -24,6 +24,27 @@ pub struct Agent {
     daemon: Daemon,
 }
 
+/// `lb-agent status` on a node, whether an agent runs there or not.
+#[derive(Clone, Debug)]
+pub struct StatusReader {
+    node: Node,
+    binary: PathBuf,
+}
+
+impl StatusReader {
+    /// What `lb-agent status --json` says now.
+    pub fn read(&self) -> Result<Value> {
+        let mut command = self.node.command(&self.binary);
+        command.args(["status", "--json"]);
+        let text = run_to_end(
+            command,
+            &format!("lb-agent status --json on {}", self.node.name()),
+        )?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("lb-agent status --json is not JSON: {text}"))
+    }
+}
+
 impl Agent {
     /// Starts it with `config` as the text of its file, and waits until it answers and has a data path.
     ///
@@ -67,9 +88,15 @@ impl Agent {
 
     /// What `lb-agent status --json` says now.
     pub fn status(&self) -> Result<Value> {
-        let text = self.command(&["status", "--json"])?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("lb-agent status --json is not JSON: {text}"))
+        self.status_reader().read()
+    }
+
+    /// Reads the status from another thread.
+    pub fn status_reader(&self) -> StatusReader {
+        StatusReader {
+            node: self.node.clone(),
+            binary: self.binary.clone(),
+        }
     }
 
     /// The process, for signals and its log.
@@ -102,7 +129,7 @@ impl Agent {
         });
         let failed = match ended {
             Some(status) => Err(anyhow::anyhow!(
-                "the agent on {} ended at its start: {status:?}",
+                "the agent on {} ended at its start: {status}",
                 self.node.name()
             )),
             None => ready,

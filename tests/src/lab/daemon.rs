@@ -1,5 +1,6 @@
 //! A program that runs until it is told to stop.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
@@ -24,6 +25,27 @@ pub struct Daemon {
     child: Child,
     reaped: bool,
     log: PathBuf,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this exit status.
+    Exited(i32),
+    /// By a signal.
+    Signaled(Signal),
+    /// It was killed by [`Daemon::kill`] or [`Daemon::stop`] earlier.
+    Reaped,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(status) => write!(formatter, "exit status {status}"),
+            Self::Signaled(signal) => write!(formatter, "killed by {signal}"),
+            Self::Reaped => write!(formatter, "killed before"),
+        }
+    }
 }
 
 impl Daemon {
@@ -69,13 +91,14 @@ impl Daemon {
     }
 
     /// How it ended, if it has.
-    pub fn ended(&self) -> Option<WaitStatus> {
+    pub fn ended(&self) -> Option<Ended> {
         // It stays a zombie, so that its number stays its own until the whole group has been killed.
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         match waitid(Id::Pid(self.group()), flags) {
-            Ok(WaitStatus::StillAlive) => None,
-            Ok(status) => Some(status),
-            Err(_) => Some(WaitStatus::StillAlive), // ECHILD: it was reaped already.
+            Ok(WaitStatus::Exited(_, status)) => Some(Ended::Exited(status)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(Ended::Signaled(signal)),
+            Ok(_) => None,
+            Err(_) => Some(Ended::Reaped), // ECHILD
         }
     }
 
@@ -88,13 +111,13 @@ impl Daemon {
     }
 
     /// Sends a signal, waits for the end, and says how it ended.
-    pub fn stop(&mut self, signal: Signal, deadline: Duration) -> Result<WaitStatus> {
+    pub fn stop(&mut self, signal: Signal, deadline: Duration) -> Result<Ended> {
         self.signal(signal)?;
         self.wait(deadline)
     }
 
     /// Waits for the end, and says how it ended.
-    pub fn wait(&mut self, deadline: Duration) -> Result<WaitStatus> {
+    pub fn wait(&mut self, deadline: Duration) -> Result<Ended> {
         let status = wait_until(deadline, &format!("{} to end", self.name), || {
             self.ended()
                 .ok_or_else(|| format!("it runs; its log ends with\n{}", self.log_tail(20)))

@@ -31,13 +31,13 @@ mod requirements;
 mod session;
 mod wait;
 
-pub use agent::Agent;
-pub use daemon::Daemon;
+pub use agent::{Agent, StatusReader};
+pub use daemon::{Daemon, Ended};
 pub use listing::{Listed, all_labs};
 pub use nginx::{AccessLog, Nginx, Request};
 pub use node::Node;
 pub use plan::{MAX_REAL_SERVERS, Role, VIP4, VIP6};
 pub use registry::{ROOT, State};
-pub use requirements::check as check_requirements;
+pub use requirements::{check as check_requirements, check_root};
 pub use session::{Lab, Options};
 pub use wait::wait_until;

@@ -155,7 +155,7 @@ fn wait_for_listener(node: &Node, daemon: &Daemon) -> Result<()> {
                 format!("{error}; it wrote: {}", daemon.log_tail(5))
             };
             if let Some(status) = daemon.ended() {
-                return Err(seen(&format!("it ended: {status:?}")));
+                return Err(seen(&format!("it ended: {status}")));
             }
             for endpoint in &endpoints {
                 TcpStream::connect(endpoint)

@@ -17,7 +17,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::namespace::NETNS;
-use super::{registry, wait_until};
+use super::registry;
+use super::wait::wait_until_even_if_interrupted;
 
 /// A killed process is gone in milliseconds; only one stuck in the kernel takes longer.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -94,7 +95,7 @@ fn kill_processes(namespaces: &[PathBuf]) -> Result<()> {
     if namespaces.is_empty() {
         return Ok(());
     }
-    wait_until(KILL_DEADLINE, "the processes of the lab to end", || {
+    wait_until_even_if_interrupted(KILL_DEADLINE, "the processes of the lab to end", || {
         let processes = processes_in(namespaces).map_err(|error| error.to_string())?;
         for process in &processes {
             let _ = kill(*process, Signal::SIGKILL); // ESRCH: it has ended by itself.

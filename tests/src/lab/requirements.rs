@@ -7,21 +7,26 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 /// A command, and the Debian package that has it.
-const COMMANDS: [(&str, &str); 5] = [
+const COMMANDS: [(&str, &str); 4] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nginx", "nginx-light"),
     ("curl", "curl"),
-    ("ping", "iputils-ping"),
 ];
 
-/// Fails with everything that is missing, and how to get it.
-pub fn check() -> Result<()> {
+/// Fails for any other user than root.
+pub fn check_root() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!(
             "the lab makes network namespaces and loads BPF programs, which needs root: run this as root, for example with sudo -E"
         );
     }
+    Ok(())
+}
+
+/// Fails with everything that is missing, and how to get it.
+pub fn check() -> Result<()> {
+    check_root()?;
     let directories: Vec<PathBuf> = env::split_paths(&search_path()).collect();
     let missing: Vec<_> = COMMANDS
         .into_iter()

@@ -13,7 +13,7 @@ mod toolchain;
 use anyhow::bail;
 use nix::unistd::Uid;
 
-pub use progress::step;
+pub use progress::{shown, step};
 
 use plan::Plan;
 use toolchain::Choice;

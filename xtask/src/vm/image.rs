@@ -65,7 +65,7 @@ pub fn is_ready() -> bool {
     qemu::is_there() && release().is_some()
 }
 
-/// Makes the image anew.
+/// Makes the image anew, from the packages in `target/vm` or, where there are none, from Debian's.
 pub fn build() -> anyhow::Result<()> {
     let folder = folder();
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
@@ -78,8 +78,12 @@ pub fn build() -> anyhow::Result<()> {
     if !qemu::is_there() {
         qemu::fetch()?;
     }
-    unpack(&[kernel_package()?], &folder.join("kernel"))?;
-    unpack(&["busybox-static".to_owned()], &folder.join("busybox"))?;
+    if !folder.join("kernel").exists() {
+        unpack(&[kernel_package()?], &folder.join("kernel"))?;
+    }
+    if !folder.join("busybox").exists() {
+        unpack(&["busybox-static".to_owned()], &folder.join("busybox"))?;
+    }
     let release = only_release(&folder.join("kernel/lib/modules"))?;
     step(
         "depmod for the guest's kernel",

@@ -22,7 +22,6 @@ mount -t tmpfs tmpfs /new/run
 mkdir -p /new/run/vm /new/run/netns /new/run/lock
 # The exchange folder: results are written there.
 mount -t 9p -o $options,rw,cache=none share /new/run/vm
-mount -t tmpfs tmpfs /new/tmp
 mount -t cgroup2 none /new/sys/fs/cgroup
 mount -t bpf bpf /new/sys/fs/bpf
 mount -t debugfs debug /new/sys/kernel/debug

@@ -9,11 +9,13 @@ use anyhow::Context;
 
 use crate::setup::{apt, step};
 
-/// Downloads packages by their names and unpacks them into the folder `to`, which is emptied first.
+/// Downloads packages by their names and unpacks them into the folder `to`. It appears when all are unpacked,
+/// so that one that is there is whole.
 pub fn unpack(packages: &[String], to: &Path) -> anyhow::Result<()> {
     let archives = to.with_extension("packages");
+    let fresh = to.with_extension("new");
     empty(&archives)?;
-    empty(to)?;
+    empty(&fresh)?;
     let title = match packages {
         [one] => format!("apt-get download {one}"),
         many => format!("apt-get download of {} packages", many.len()),
@@ -33,7 +35,7 @@ pub fn unpack(packages: &[String], to: &Path) -> anyhow::Result<()> {
     }
     for archive in files(&archives)? {
         let mut command = Command::new("dpkg-deb");
-        command.arg("--extract").arg(&archive).arg(to);
+        command.arg("--extract").arg(&archive).arg(&fresh);
         let status = command.status().context("start dpkg-deb")?;
         anyhow::ensure!(
             status.success(),
@@ -41,6 +43,8 @@ pub fn unpack(packages: &[String], to: &Path) -> anyhow::Result<()> {
             archive.display()
         );
     }
+    fs::rename(&fresh, to)
+        .with_context(|| format!("rename {} to {}", fresh.display(), to.display()))?;
     fs::remove_dir_all(&archives).with_context(|| format!("remove {}", archives.display()))
 }
 

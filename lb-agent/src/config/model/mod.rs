@@ -65,7 +65,7 @@ pub struct Config {
     /// Mail on state changes; `None`: none.
     pub mail: Option<Mail>,
     /// Flows shared with other directors; `None`: off.
-    pub sync: Option<Sync>,
+    pub sync: Option<FlowSync>,
     /// Settings of the kernel's IPVS.
     pub ipvs: Ipvs,
     /// Scripts tracked by VRRP instances and sync groups.
@@ -229,7 +229,7 @@ choice! {
 
 /// Flows shared with other directors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sync {
+pub struct FlowSync {
     /// The other directors, at least one.
     pub peers: Vec<IpAddr>,
     /// UDP port.

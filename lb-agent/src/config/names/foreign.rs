@@ -3,6 +3,7 @@
 /// A key of another program, or of another table than the one it was written in.
 pub(in crate::config) struct ForeignKey {
     pub names: &'static [&'static str],
+    /// Where it is from, as what follows "unknown key".
     pub from: &'static str,
     /// What to write, as the end of a sentence.
     pub answer: &'static str,
@@ -22,7 +23,7 @@ pub(in crate::config) struct ForeignWord {
 const fn keepalived(names: &'static [&'static str], answer: &'static str) -> ForeignKey {
     ForeignKey {
         names,
-        from: "keepalived",
+        from: "(from keepalived)",
         answer,
     }
 }
@@ -30,7 +31,7 @@ const fn keepalived(names: &'static [&'static str], answer: &'static str) -> For
 const fn haproxy(names: &'static [&'static str], answer: &'static str) -> ForeignKey {
     ForeignKey {
         names,
-        from: "HAProxy",
+        from: "(from HAProxy)",
         answer,
     }
 }
@@ -38,7 +39,7 @@ const fn haproxy(names: &'static [&'static str], answer: &'static str) -> Foreig
 const fn elsewhere(names: &'static [&'static str], answer: &'static str) -> ForeignKey {
     ForeignKey {
         names,
-        from: "another table",
+        from: "here",
         answer,
     }
 }

@@ -213,7 +213,7 @@ impl Rules<'_> {
             };
             let problem = Problem::new(message)
                 .expected("the service's port, or none: the port that the client asked for")
-                .suggest(Some(right.to_string()));
+                .suggest_text(Some(right.to_string()));
             self.cx.error_at(key, problem);
         }
     }

@@ -1,6 +1,5 @@
 //! How large the maps are: fixed when they are made, so chosen from the configuration with room to grow.
 
-use crate::datapath::Desired;
 use lb_common::reason::REASONS;
 
 /// Sizes of the maps.
@@ -35,15 +34,6 @@ pub struct NoRoom {
     pub needed: u64,
     /// How many there can be.
     pub available: u64,
-}
-
-impl Demand {
-    /// Counts what `desired` takes when every table is full.
-    pub fn of(desired: &Desired, slots: impl IntoIterator<Item = u32>) -> Self {
-        let services = desired.services.iter().map(|service| service.keys.len() * 2).sum::<usize>();
-        let backends = desired.services.iter().map(|service| service.real_servers.len()).sum::<usize>();
-        Self { services: services as u32, backends: backends as u32, slots: slots.into_iter().sum() }
-    }
 }
 
 impl Capacity {

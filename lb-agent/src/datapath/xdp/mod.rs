@@ -22,7 +22,7 @@ pub use snapshot::{BackendSnapshot, ServiceSnapshot, Snapshot};
 pub use writer::{CommitError, Writer};
 
 use aya::{Ebpf, programs::Xdp};
-use lb_common::layout::PROGRAM;
+use lb_common::{ServiceKey, layout::PROGRAM};
 use std::{
     net::IpAddr,
     path::Path,
@@ -129,6 +129,26 @@ impl Datapath {
         &mut self.ebpf
     }
 
+    /// Goes on counting where an earlier life's maps stood, if these replace them. Before the first packet, after the
+    /// first commit.
+    ///
+    /// # Errors
+    /// Where a counter cannot be written.
+    pub fn carry_counters(&self) -> Result<(), MapsError> {
+        let Some(old) = self.inheritance.snapshot.as_ref().filter(|_| self.replaces_maps) else { return Ok(()) };
+        let new = Snapshot::read(self.maps())?;
+        for (key, id) in &new.services {
+            let Some(before) = old.services.get(key).and_then(|id| old.by_id.get(id)) else { continue };
+            for backend in new.by_id.get(id).into_iter().flat_map(|service| &service.backends) {
+                let same = |old: &&BackendSnapshot| (old.address, old.port) == (backend.address, backend.port);
+                if let Some(old) = before.backends.iter().find(same) {
+                    self.maps().set_backend_counter(backend.id, old.counter)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Attaches the program to an interface, or switches an earlier life's attachment over to it.
     ///
     /// # Errors
@@ -173,6 +193,7 @@ impl Datapath {
             pins.replace_maps()?;
             self.replaces_maps = false;
         }
+        pins.remove_new_maps()?;
         pins.remove_other_versions()?;
         pin_program(&mut self.ebpf, pins)
     }
@@ -183,10 +204,10 @@ impl Inheritance {
         Self { snapshot, story: story.into() }
     }
 
-    /// What the maps said of a real server, in whichever service.
-    pub fn backend(&self, service: &super::Service, address: IpAddr, port: u16) -> Option<&BackendSnapshot> {
+    /// What the maps said of a real server of the service with these keys.
+    pub fn backend(&self, keys: &[ServiceKey], address: IpAddr, port: u16) -> Option<&BackendSnapshot> {
         let snapshot = self.snapshot.as_ref()?;
-        let id = service.keys.iter().find_map(|key| snapshot.services.get(key))?;
+        let id = keys.iter().find_map(|key| snapshot.services.get(key))?;
         snapshot.by_id.get(id)?.backends.iter().find(|backend| backend.address == address && backend.port == port)
     }
 }

@@ -119,9 +119,10 @@ impl Pins {
         self.directory().join("maps")
     }
 
-    /// Where maps lie that are to replace the pinned ones.
+    /// Where maps lie that are to replace the pinned ones. Without a dot: bpffs keeps names that have one to itself
+    /// (Linux `kernel/bpf/inode.c`, `bpf_lookup`: EPERM).
     pub fn new_maps(&self) -> PathBuf {
-        self.directory().join("maps.new")
+        self.directory().join("maps-new")
     }
 
     /// Where the program is pinned.
@@ -183,6 +184,14 @@ impl Pins {
         })
     }
 
+    /// Removes what a start left that was killed while it was replacing the maps.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn remove_new_maps(&self) -> Result<(), PinsError> {
+        remove_tree(&self.new_maps())
+    }
+
     /// Moves a link that another layout version pinned to this version's place.
     ///
     /// # Errors
@@ -216,6 +225,15 @@ impl Pins {
         }
         remove_tree(&self.root)?;
         Ok(removed)
+    }
+
+    /// Removes the directory where nothing is attached: after a start that failed.
+    pub fn remove_if_unused(&self) {
+        if self.linked_interfaces().is_empty()
+            && let Err(error) = remove_tree(&self.root)
+        {
+            tracing::warn!(%error, "clean up after the failed start");
+        }
     }
 
     fn versions(&self) -> Vec<PathBuf> {

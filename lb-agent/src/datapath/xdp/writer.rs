@@ -29,6 +29,8 @@ use std::{
 pub struct Writer {
     maps: Arc<Maps>,
     written: HashMap<u16, WrittenTable>,
+    /// The last desired state that was committed.
+    committed: Option<Desired>,
     /// A bank was left and no grace period has passed since.
     owes_grace: bool,
 }
@@ -58,12 +60,20 @@ impl Writer {
     /// read either bank: it begins by owing a grace period.
     pub fn new(maps: Arc<Maps>) -> Self {
         maps.control.store_word(0, owner_offset(ALWAYS_OWNED), Owner::FORWARDS);
-        Self { maps, written: HashMap::new(), owes_grace: true }
+        Self { maps, written: HashMap::new(), committed: None, owes_grace: true }
     }
 
     /// Whether a grace period must pass before the next commit.
     pub fn owes_grace(&self) -> bool {
         self.owes_grace
+    }
+
+    /// Whether packets meet `desired` already, but for next hops.
+    pub fn is_committed(&self, desired: &Desired) -> bool {
+        self.committed.as_ref().is_some_and(|committed| {
+            committed.services.len() == desired.services.len()
+                && committed.services.iter().zip(&desired.services).all(|(old, new)| old.equals_but_for_next_hops(new))
+        })
     }
 
     /// Says that a grace period has passed since the last commit. What only the old bank needed is given up.
@@ -96,6 +106,7 @@ impl Writer {
         self.maps.control.store_word(0, offset_of!(Control, live), next.0);
         self.owes_grace = true;
         self.written = plan.tables;
+        self.committed = Some(desired.clone());
         Ok(next.generation())
     }
 

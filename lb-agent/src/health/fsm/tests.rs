@@ -257,8 +257,6 @@ fn new_timing_keeps_what_is_known() {
         interval: ms(500),
         ..timing(2, 1)
     };
-    check.on_start(start);
-    check.forget_runs();
     check.set_timing(faster, start);
     assert_eq!(check.state(), State::Up);
     assert_eq!(check.next_run(), Some(start + ms(500)));
@@ -354,12 +352,13 @@ proptest! {
     #[test]
     fn a_dead_server_is_down_within_the_bound(
         timing in any_timing(),
-        lives in 0..200_000_u64,
+        // In thousandths of an interval.
+        lives in 0..30_000_u32,
         first_run in 0..1_000_u64,
         first_interval in 0..20_000_u64,
         latencies in any_latencies(),
     ) {
-        let dies = ms(lives).max(ms(first_run));
+        let dies = (timing.interval * lives / 1_000).max(ms(first_run));
         let mut simulation = Simulation::new(timing, State::Up, ms(first_run), ms(first_interval));
         let mut latencies = latencies.into_iter().cycle();
         let down = simulation.transition(State::Down, dies, |started| {
@@ -381,10 +380,11 @@ proptest! {
     #[test]
     fn a_server_that_returned_is_up_as_soon_as_its_passes_allow(
         timing in any_timing(),
-        dead in 0..200_000_u64,
+        // In thousandths of a retry interval.
+        dead in 0..30_000_u32,
         latencies in any_latencies(),
     ) {
-        let returns = ms(dead);
+        let returns = timing.retry_interval * dead / 1_000;
         let mut simulation = Simulation::new(timing, State::Down, Duration::ZERO, timing.interval);
         let mut latencies = latencies.into_iter().cycle();
         let up = simulation.transition(State::Up, returns, |started| {

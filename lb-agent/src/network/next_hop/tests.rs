@@ -20,6 +20,7 @@ fn eth0() -> Link {
         kind: None,
         xdp: None,
         master: None,
+        vlan: None,
     }
 }
 
@@ -297,4 +298,26 @@ fn the_smaller_mtu_counts() {
             "{hop}"
         );
     }
+}
+
+#[test]
+fn a_missing_route_names_the_interface_that_took_it_away() {
+    let route = Route::Unreachable {
+        reason: "no route to 192.0.2.21".into(),
+    };
+    let explain = |last: Option<&Link>| {
+        let hop = NextHop::unresolved("no route to 192.0.2.21");
+        reason(with_likely_cause(hop, &route, last))
+    };
+    let down = Link {
+        up: false,
+        admin_up: false,
+        ..eth0()
+    };
+    assert_eq!(
+        explain(Some(&down)),
+        "no route to 192.0.2.21 (interface eth0, where it was, is down)"
+    );
+    assert_eq!(explain(Some(&eth0())), "no route to 192.0.2.21");
+    assert_eq!(explain(None), "no route to 192.0.2.21");
 }

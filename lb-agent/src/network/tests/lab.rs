@@ -11,7 +11,8 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::network::{NextHop, Resolver, ResolverOptions};
 
-/// How long a test waits for anything. Far more than it takes; a busy machine must not make a test fail.
+/// How long a test waits for anything. Far more than it takes; a busy machine must not make a test
+/// fail.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The host under test is the namespace of the test's thread; the peer is kept alive by its file.

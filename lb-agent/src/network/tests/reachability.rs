@@ -208,13 +208,17 @@ fn a_link_that_goes_down_and_up_is_followed() {
             wait_mac(&resolver, "10.1.0.21", MAC).await;
             wait_mac(&resolver, "fd00:1::21", MAC).await;
             lab.host("link set front0 down");
-            wait(&resolver, "10.1.0.21", |hop| {
-                matches!(hop, NextHop::Unresolved { .. })
-            })
+            wait_reason(
+                &resolver,
+                "10.1.0.21",
+                "interface front0, where it was, is down",
+            )
             .await;
-            wait(&resolver, "fd00:1::21", |hop| {
-                matches!(hop, NextHop::Unresolved { .. })
-            })
+            wait_reason(
+                &resolver,
+                "fd00:1::21",
+                "interface front0, where it was, is down",
+            )
             .await;
             lab.host("link set front0 up");
             wait_mac(&resolver, "10.1.0.21", MAC).await;

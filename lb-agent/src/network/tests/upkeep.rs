@@ -246,6 +246,25 @@ fn a_server_that_falls_silent_is_unresolved_and_comes_back() {
     );
 }
 
+#[test]
+fn a_new_mac_that_nobody_announced_is_found_when_the_old_one_is_silent() {
+    in_lab(
+        "a_new_mac_that_nobody_announced_is_found_when_the_old_one_is_silent",
+        async |lab| {
+            on_one_link(&lab);
+            age_quickly(&lab);
+            let resolver = resolver(&TARGETS).await;
+            for target in TARGETS {
+                wait_mac(&resolver, target, MAC).await;
+            }
+            lab.peer("link set peer0 address 02:00:00:00:00:22");
+            for target in TARGETS {
+                wait_mac(&resolver, target, [2, 0, 0, 0, 0, 0x22]).await;
+            }
+        },
+    );
+}
+
 /// `ip` commands that add and delete many neighbours, none of which is a target.
 fn flood() -> String {
     let mut lines = String::new();
@@ -284,7 +303,8 @@ fn after_a_loss_of_notifications_the_truth_is_read_anew() {
         async |lab| {
             on_one_link(&lab);
             lab.host("route add 10.9.1.0/24 via 10.1.0.21");
-            // The engine runs on this thread, so it is certain that nobody reads while the flood comes.
+            // The engine runs on this thread, so it is certain that nobody reads while the flood
+            // comes.
             let (targets, wanted) = watch::channel(None);
             let (next_hops, mut published) = watch::channel(Arc::default());
             let outputs = Outputs {
@@ -309,7 +329,8 @@ fn after_a_loss_of_notifications_the_truth_is_read_anew() {
                     .wait_for(|hops| resolved(hops, "10.9.1.1"))
                     .await
                     .expect("the engine lives");
-                // The deletion of the route comes when the buffer is full: its notification is lost.
+                // The deletion of the route comes when the buffer is full: its notification is
+                // lost.
                 lab.host_batch(&(flood() + "route del 10.9.1.0/24\n"));
                 let routeless = |hops: &Arc<NextHops>| {
                     matches!(hops.get(&ip("10.9.1.1")), Some(NextHop::Unresolved { .. }))

@@ -169,14 +169,19 @@ fn a_neighbour_that_cannot_be_asked_for_waits_without_a_deadline() {
 #[test]
 fn a_refusal_is_remembered_until_the_kernel_agrees() {
     let mut upkeep = upkeep(Keeping::Managed);
-    upkeep.answered(&key(), Some("no".into()));
+    assert_eq!(upkeep.answered(&key(), Some("no".into())), Some("no"));
+    assert_eq!(
+        upkeep.answered(&key(), Some("no".into())),
+        None,
+        "known already"
+    );
     assert_eq!(
         *upkeep.trouble(&key()),
         Trouble::Refused {
             reason: "no".into()
         }
     );
-    upkeep.answered(&key(), None);
+    assert_eq!(upkeep.answered(&key(), None), None);
     assert_eq!(*upkeep.trouble(&key()), Trouble::None);
 }
 

@@ -1,0 +1,223 @@
+//! From a configuration to a running agent.
+//!
+//! The order is the point: everything that can be refused is found out before anything is changed; the maps are filled
+//! before an interface runs the program; what a failed start has made is taken away again.
+
+use super::{
+    Agent, Signals,
+    devices::{self, DevicesError},
+    interfaces::Interfaces,
+    lock::{Lock, LockError},
+    pool::{Pool, PoolError},
+};
+use crate::{
+    config::Config,
+    control::server::{Server, ServerError},
+    datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
+    health,
+    network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
+    sys::grace::Grace,
+};
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::geteuid,
+};
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long the first commit waits for next hops that do not answer.
+const RESOLVE_AT_START: Duration = Duration::from_secs(2);
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Not root.
+    #[error("lb-agent must run as root: loading BPF programs and changing neighbours needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW")]
+    NotRoot,
+    /// There is nothing to do.
+    #[error("the configuration has no [[service]]: there is nothing to serve")]
+    NothingToDo,
+    /// Another agent runs.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The configuration was not validated.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The network cannot be watched.
+    #[error("{}", .0.with_cause())]
+    Network(NetworkError),
+    /// The interfaces cannot be chosen.
+    #[error(transparent)]
+    Devices(#[from] DevicesError),
+    /// The pin directory cannot be used.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
+    /// There is no data plane.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// An interface cannot be attached to.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The control socket cannot be opened.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Signals cannot be caught.
+    #[error("catch signals")]
+    Signals(#[source] io::Error),
+}
+
+impl From<NetworkError> for StartError {
+    fn from(error: NetworkError) -> Self {
+        Self::Network(error)
+    }
+}
+
+/// Brings the agent up.
+///
+/// # Errors
+/// The host is then as it was before.
+pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
+    if !geteuid().is_root() {
+        return Err(StartError::NotRoot);
+    }
+    if config.services.is_empty() {
+        return Err(StartError::NothingToDo);
+    }
+    raise_open_files();
+    let signals = Signals::listen().map_err(StartError::Signals)?;
+    let lock = Lock::take(&config.control.socket)?;
+    let mut pool = Pool::new(&config)?;
+    let netlink = Netlink::open()?;
+    let resolver = Resolver::start(ResolverOptions::default()).await?;
+    let links = netlink.links().await?;
+    let addresses = netlink.addresses().await?;
+    let chosen = devices::choose(&config.interfaces, &pool, &links, &addresses, &netlink).await?;
+    for listen in pool.services().iter().flat_map(|service| &service.listen) {
+        if !addresses.is_local(listen.ip()) {
+            tracing::warn!(address = %listen.ip(), "a service listens on an address that is not on this host: nobody answers ARP for it here");
+        }
+    }
+
+    let pins = Pins::open(bpffs)?;
+    let mut datapath = match Datapath::open(pins.clone(), pool.demand()) {
+        Ok(datapath) => datapath,
+        Err(error) => {
+            pins.remove_if_unused();
+            return Err(error.into());
+        }
+    };
+    tracing::info!("{}", datapath.inheritance().story);
+    pool.inherit(datapath.inheritance());
+
+    resolver.set_targets(pool.addresses());
+    wait_for_next_hops(&resolver, &pool).await;
+
+    let mut interfaces = Interfaces::new(&chosen, config.datapath);
+    let brought_up = bring_up(&mut pool, &mut datapath, &mut interfaces, &chosen, &resolver, &netlink).await;
+    let served = match brought_up {
+        Ok(grace) => Server::listen(&config.control.socket).map(|server| (grace, server)).map_err(StartError::from),
+        Err(error) => Err(error),
+    };
+    let (grace, (server, requests)) = match served {
+        Ok(served) => served,
+        Err(error) => {
+            // What an earlier run left goes on forwarding; what this one began does not.
+            if datapath.inheritance().snapshot.is_none() {
+                drop(datapath);
+                if let Err(error) = xdp::unload(bpffs) {
+                    tracing::warn!(%error, "clean up after the failed start");
+                }
+            }
+            if let Err(error) = resolver.shutdown().await {
+                tracing::warn!(error = error.with_cause(), "clean up after the failed start");
+            }
+            return Err(error);
+        }
+    };
+
+    let (sender, events) = mpsc::channel(health::driver::EVENTS);
+    let checks = health::Driver::spawn(pool.targets(), sender, CancellationToken::new());
+    let agent = Agent {
+        started: Instant::now(),
+        next_hops: resolver.next_hops(),
+        links: resolver.links(),
+        pool,
+        datapath,
+        interfaces,
+        netlink,
+        resolver,
+        checks,
+        events,
+        requests,
+        grace,
+        waiting: None,
+        is_dirty: true,
+        retry_at: None,
+        signals,
+        _server: server,
+        _lock: lock,
+        config,
+    };
+    tracing::info!(services = agent.pool.services().len(), "ready");
+    Ok(agent)
+}
+
+/// A check is an open socket: as many as the administrator allows, not the timid default.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "raise the limit of open files");
+    }
+}
+
+/// Fills the maps, then has the interfaces run the program.
+async fn bring_up(
+    pool: &mut Pool,
+    datapath: &mut Datapath,
+    interfaces: &mut Interfaces,
+    chosen: &[crate::network::Link],
+    resolver: &Resolver,
+    netlink: &Netlink,
+) -> Result<Grace, StartError> {
+    let grace = Grace::find().map_err(DatapathError::Grace)?;
+    let waited = grace.clone();
+    tokio::task::spawn_blocking(move || waited.wait())
+        .await
+        .map_err(io::Error::other)
+        .and_then(|passed| passed)
+        .map_err(DatapathError::Grace)?;
+    datapath.writer().grace_passed();
+    let links = netlink.links().await?;
+    let attach_to = chosen.iter().map(|link| link.index).collect();
+    let next_hops = resolver.next_hops().borrow().clone();
+    let devices = devices::describe(&attach_to, &next_hops, &links);
+    datapath.writer().commit(&pool.desired(&next_hops, devices)).map_err(DatapathError::Commit)?;
+    datapath.carry_counters().map_err(DatapathError::Maps)?;
+    interfaces.attach(&links, datapath, netlink).await?;
+    datapath.settle()?;
+    Ok(grace)
+}
+
+/// Waits until every next hop is known, or until those that are not had their time: the first commit would drop their
+/// packets, which an earlier run's maps still forward.
+async fn wait_for_next_hops(resolver: &Resolver, pool: &Pool) {
+    let addresses = pool.addresses();
+    let mut next_hops = resolver.next_hops();
+    let known = next_hops.wait_for(|next_hops| {
+        addresses.iter().all(|address| {
+            matches!(next_hops.get(address), Some(NextHop::Resolved { .. } | NextHop::Local))
+        })
+    });
+    if timeout(RESOLVE_AT_START, known).await.is_err() {
+        for (address, next_hop) in resolver.next_hops().borrow().iter() {
+            if let NextHop::Unresolved { reason } = next_hop {
+                tracing::warn!(real_server = %address, reason, "next hop not resolved yet");
+            }
+        }
+    }
+}

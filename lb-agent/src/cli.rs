@@ -1,0 +1,134 @@
+//! The command line.
+
+use crate::{
+    agent::{self, Lock},
+    config::{self, Loaded},
+    control::{
+        client,
+        protocol::{Request, Response},
+    },
+    datapath::xdp,
+    log,
+};
+mod host;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// An edge load balancer: XDP forwarding, health checks, one configuration file.
+#[derive(Debug, Parser)]
+#[command(name = "lb-agent", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the agent until SIGTERM; forwarding goes on afterwards.
+    Run {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/lb/lb.toml")]
+        config: PathBuf,
+    },
+    /// Say everything that is wrong with a configuration; change nothing.
+    Check {
+        /// The configuration.
+        file: PathBuf,
+    },
+    /// Show how the running agent and the data plane stand.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// The agent's control socket.
+        #[arg(long, value_name = "PATH", default_value = SOCKET)]
+        socket: PathBuf,
+    },
+    /// Take the data plane away: programs, attachments and maps. Only while no agent runs.
+    Unload {
+        /// The agent's control socket, by which a running one is known.
+        #[arg(long, value_name = "PATH", default_value = SOCKET)]
+        socket: PathBuf,
+    },
+}
+
+/// The control socket's default, as in the configuration.
+const SOCKET: &str = "/run/lb/lb.sock";
+
+/// Does what the command line says.
+///
+/// # Errors
+/// To be shown with all their causes.
+pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.verb {
+        Verb::Run { config } => run(&config),
+        Verb::Check { file } => check(&file),
+        Verb::Status { json, socket } => status(&socket, json),
+        Verb::Unload { socket } => unload(&socket),
+    }
+}
+
+fn run(file: &Path) -> anyhow::Result<ExitCode> {
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            eprintln!("{report}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    log::init(loaded.config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!(key = warning.key, "{}", warning.message);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        agent::start(loaded.config, Path::new(xdp::BPFFS)).await?.run().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn check(file: &Path) -> anyhow::Result<ExitCode> {
+    match config::load(file) {
+        Ok(Loaded { config, mut warnings, places, .. }) => {
+            warnings.extend(host::warnings(&config, &places));
+            for warning in &warnings {
+                eprintln!("{warning}\n");
+            }
+            let real_servers: usize = config.services.iter().map(|service| service.real_servers.len()).sum();
+            println!("{}: valid, {} services, {real_servers} real servers", file.display(), config.services.len());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(report) => {
+            eprintln!("{report}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    match client::ask(socket, Request::Status)? {
+        Response::Status(status) if json => println!("{}", serde_json::to_string_pretty(&status)?),
+        Response::Status(status) => print!("{status}"),
+        Response::Error(error) => bail!("{error}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
+    let _lock = Lock::take(socket)?;
+    let removed = xdp::unload(Path::new(xdp::BPFFS))?;
+    match removed.len() {
+        0 => println!("nothing was loaded"),
+        _ => {
+            for path in &removed {
+                println!("removed {}", path.display());
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,41 @@
+//! What a valid configuration asks of this host that is not there.
+//!
+//! Warnings, not errors: a configuration may be checked on another machine than the one it is for.
+
+use crate::{
+    config::{Config, Diagnostic, Places},
+    network::{HostAddresses, Links, Netlink, NetworkError},
+};
+
+/// Interfaces that do not exist, and listen addresses that are not here.
+pub fn warnings(config: &Config, places: &Places) -> Vec<Diagnostic> {
+    match look() {
+        Ok((links, addresses)) => compare(config, places, &links, &addresses),
+        // Without netlink nothing can be compared, and nothing is wrong with the file.
+        Err(_) => Vec::new(),
+    }
+}
+
+fn look() -> Result<(Links, HostAddresses), NetworkError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| NetworkError::Thread { source })?;
+    runtime.block_on(async {
+        let netlink = Netlink::open()?;
+        Ok((netlink.links().await?, netlink.addresses().await?))
+    })
+}
+
+fn compare(config: &Config, places: &Places, links: &Links, addresses: &HostAddresses) -> Vec<Diagnostic> {
+    let interfaces = config.interfaces.iter().enumerate().filter(|(_, name)| links.by_name(name).is_none());
+    let missing = interfaces.map(|(index, name)| {
+        places.warning(&format!("interfaces[{index}]"), format!("there is no interface {name} on this host"))
+    });
+    let listens = config.services.iter().flat_map(|service| {
+        let listen = service.listen.addresses().iter().enumerate();
+        listen.map(move |(index, address)| (format!("service.{}.listen[{index}]", service.name), address.ip()))
+    });
+    let absent = listens.filter(|(_, address)| !addresses.is_local(*address)).map(|(key, address)| {
+        places.warning(&key, format!("{address} is not an address of this host: nobody answers ARP or ND for it here"))
+    });
+    missing.chain(absent).collect()
+}

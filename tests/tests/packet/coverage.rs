@@ -1,0 +1,80 @@
+//! What is asked of all tables together.
+
+use crate::{case::Case, filter, fragments, inconsistent, ipv4, ipv6, jumbo, verdicts, vlan};
+use lb_common::{Reason, key};
+use std::collections::HashSet;
+
+fn tables() -> Vec<Case> {
+    [
+        ipv4::cases(),
+        ipv6::cases(),
+        vlan::cases(),
+        fragments::cases(),
+        verdicts::cases(),
+        jumbo::cases(),
+        filter::cases(),
+        inconsistent::cases(),
+    ]
+    .concat()
+}
+
+/// Families in which a reason can be met.
+fn families(reason: Reason) -> &'static [u8] {
+    match reason {
+        // Only IPv6 has them.
+        Reason::ExtensionHeaders => &[key::IPV6],
+        // 0: frames that carry no IP at all.
+        Reason::NotBalanced => &[0, key::IPV4, key::IPV6],
+        Reason::Forwarded
+        | Reason::NotAService
+        | Reason::Truncated
+        | Reason::ForeignMac
+        | Reason::RealServerIsLocal
+        | Reason::NotOwner
+        | Reason::LaterFragment
+        | Reason::NotOwnerStillLocal
+        | Reason::TtlExpired
+        | Reason::NoRealServer
+        | Reason::NextHopUnresolved
+        | Reason::EgressUnusable
+        | Reason::VlanMismatch
+        | Reason::Fragment
+        | Reason::Inconsistent => &[key::IPV4, key::IPV6],
+    }
+}
+
+#[test]
+fn every_reason_has_a_case_in_every_family_that_knows_it() {
+    let met: HashSet<(u8, u8)> = tables()
+        .iter()
+        .map(|case| (case.reason as u8, case.family()))
+        .collect();
+    let missing: Vec<String> = Reason::ALL
+        .iter()
+        .flat_map(|&reason| families(reason).iter().map(move |&family| (reason, family)))
+        .filter(|&(reason, family)| !met.contains(&(reason as u8, family)))
+        .map(|(reason, family)| format!("{} in family {family}", reason.name()))
+        .collect();
+    assert!(missing.is_empty(), "no case has {}", missing.join(", "));
+}
+
+#[test]
+fn every_case_has_a_name_of_its_own_in_its_table() {
+    for table in [
+        ipv4::cases(),
+        ipv6::cases(),
+        vlan::cases(),
+        fragments::cases(),
+        verdicts::cases(),
+        jumbo::cases(),
+    ] {
+        let mut names = HashSet::new();
+        for case in table {
+            assert!(
+                names.insert(case.name.clone()),
+                "two cases are called {:?}",
+                case.name
+            );
+        }
+    }
+}

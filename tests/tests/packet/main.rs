@@ -1,0 +1,20 @@
+//! Packets through the real program, loaded into the kernel and configured by the real writer.
+//!
+//! Tables of description, frame, verdict, counter and output bytes; each runs by `BPF_PROG_TEST_RUN`, so nothing is
+//! attached and no network is touched. Needs root, and nothing else of the host: the same binary runs in a guest.
+
+mod case;
+mod coverage;
+mod filter;
+mod flows;
+mod fragments;
+mod inconsistent;
+mod ipv4;
+mod ipv6;
+mod jumbo;
+mod packets;
+mod rig;
+mod truncation;
+mod verdicts;
+mod vlan;
+mod world;

@@ -1,0 +1,168 @@
+//! The loaded program, shared by all tests of this binary: loading it is what takes the time.
+
+use crate::world;
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use lb_agent::datapath::xdp::{Capacity, Datapath, Snapshot};
+use lb_common::{Counter, Reason, layout::PROGRAM};
+use nix::unistd::geteuid;
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+/// `enum xdp_action` (include/uapi/linux/bpf.h).
+pub const DROP: u32 = 1;
+pub const PASS: u32 = 2;
+pub const TX: u32 = 3;
+pub const REDIRECT: u32 = 4;
+
+/// What the program did to a frame.
+#[derive(Debug)]
+pub struct Outcome {
+    pub verdict: u32,
+    pub frame: Vec<u8>,
+}
+
+/// Counters, or how they moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// By service id and reason.
+    pub reasons: BTreeMap<(u16, Reason), u64>,
+    /// Packets and bytes by backend id.
+    pub backends: BTreeMap<u32, (u64, u64)>,
+}
+
+impl Counters {
+    /// What came on top of `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        let reasons = self
+            .reasons
+            .iter()
+            .map(|(&key, &now)| (key, now - before.reasons.get(&key).unwrap_or(&0)));
+        let backends = self.backends.iter().map(|(&id, &now)| {
+            let (packets, bytes) = before.backends.get(&id).copied().unwrap_or_default();
+            (id, (now.0 - packets, now.1 - bytes))
+        });
+        Self {
+            reasons: reasons.filter(|&(_, moved)| moved != 0).collect(),
+            backends: backends.filter(|&(_, moved)| moved != (0, 0)).collect(),
+        }
+    }
+}
+
+/// The program, and who its ids stand for.
+pub struct Rig {
+    pub datapath: Datapath,
+    /// What is live, as it was when last looked at.
+    pub snapshot: Snapshot,
+}
+
+/// The program configured with [`world::desired`], which no test changes for longer than it holds the lock.
+pub fn world() -> MutexGuard<'static, Rig> {
+    static RIG: OnceLock<Mutex<Rig>> = OnceLock::new();
+    let rig = RIG.get_or_init(|| {
+        let mut rig = Rig::load();
+        rig.datapath.writer().grace_passed();
+        rig.datapath
+            .writer()
+            .commit(&world::desired())
+            .expect("the world fits into the smallest maps");
+        rig.datapath.writer().grace_passed();
+        world::set_owners(rig.datapath.maps());
+        rig.look();
+        Mutex::new(rig)
+    });
+    rig.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Rig {
+    /// Loads the program with maps of its own.
+    pub fn load() -> Self {
+        assert!(
+            geteuid().is_root(),
+            "the packet tests load an XDP program, which takes root: run them as root"
+        );
+        let datapath =
+            Datapath::unpinned(Capacity::SMALLEST).expect("load the XDP program into this kernel");
+        Self {
+            datapath,
+            snapshot: Snapshot::default(),
+        }
+    }
+
+    /// Learns which ids services and backends have now.
+    pub fn look(&mut self) {
+        self.snapshot = Snapshot::read(self.datapath.maps()).expect("read the maps");
+    }
+
+    /// Runs the program once over `frame`.
+    pub fn run(&mut self, frame: &[u8]) -> Outcome {
+        let program: &mut Xdp = self
+            .datapath
+            .object()
+            .program_mut(PROGRAM)
+            .and_then(|program| program.try_into().ok())
+            .expect("the object has the program");
+        let mut output = vec![0; frame.len() + 64];
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut output),
+                ..TestRunOptions::default()
+            })
+            .unwrap_or_else(|error| {
+                panic!("run the program over {} bytes: {error:?}", frame.len())
+            });
+        output.truncate(result.data_size_out as usize);
+        Outcome {
+            verdict: result.return_value,
+            frame: output,
+        }
+    }
+
+    /// Every counter that a packet could move.
+    pub fn counters(&self) -> Counters {
+        let maps = self.datapath.maps();
+        let mut counters = Counters::default();
+        for service in std::iter::once(0).chain(self.snapshot.by_id.keys().copied()) {
+            for &reason in Reason::ALL {
+                let count = maps
+                    .reason_counter(service, reason)
+                    .expect("read a counter of reasons");
+                counters.reasons.insert((service, reason), count);
+            }
+        }
+        for backend in self
+            .snapshot
+            .by_id
+            .values()
+            .flat_map(|service| &service.backends)
+        {
+            let Counter { packets, bytes } = maps
+                .backend_counter(backend.id)
+                .expect("read a backend's counter");
+            counters.backends.insert(backend.id, (packets, bytes));
+        }
+        counters
+    }
+
+    /// The id of the service that has `key`.
+    pub fn service_id(&self, key: &lb_common::ServiceKey) -> u16 {
+        *self
+            .snapshot
+            .services
+            .get(key)
+            .unwrap_or_else(|| panic!("no service has the key {key:?}"))
+    }
+
+    /// The id of the backend with `address` in service `service`.
+    pub fn backend_id(&self, service: u16, address: IpAddr) -> u32 {
+        let backends = &self.snapshot.by_id[&service].backends;
+        backends
+            .iter()
+            .find(|backend| backend.address == address)
+            .unwrap_or_else(|| panic!("service {service} has no real server {address}"))
+            .id
+    }
+}

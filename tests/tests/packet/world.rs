@@ -1,0 +1,311 @@
+//! The configuration that the tables speak of: one service for each thing that can become of a packet.
+//!
+//! Each service has an address of its own in both families, and both protocols on port 80, if not said otherwise.
+
+use lb_agent::datapath::{Desired, Device, NextHop, RealServer, Service, xdp::Maps};
+use lb_common::{BackendState, Control, Mode, Owner, ServiceKey, backend::mac_word, key};
+use std::{
+    mem::offset_of,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+/// MAC address.
+pub type Mac = [u8; 6];
+
+/// The director's station, on every interface.
+pub const DIRECTOR: Mac = [2, 0, 0, 0, 0, 1];
+/// Source of what leaves by the other interface.
+pub const OTHER_PORT: Mac = [2, 0, 0, 0, 0, 3];
+/// The client's, or its router's, station.
+pub const CLIENT: Mac = [2, 0, 0, 0, 0, 2];
+/// RFC 9568 §7.3.
+pub const VIRTUAL_MAC: Mac = [0, 0, 0x5e, 0, 1, 51];
+/// Another virtual router's.
+pub const OTHER_VIRTUAL_MAC: Mac = [0, 0, 0x5e, 0, 1, 52];
+
+/// The VLAN of [`TAGGED`], and the outer one of [`DOUBLE_TAGGED`].
+pub const VLAN: u16 = 100;
+/// The inner VLAN of [`DOUBLE_TAGGED`].
+pub const INNER_VLAN: u16 = 200;
+
+/// The interface that `BPF_PROG_TEST_RUN` takes a frame to come from: the loopback.
+const LOOPBACK: u32 = 1;
+/// Interfaces that need not exist: the program only names their index.
+const OTHER: u32 = 2;
+const MUTE: u32 = 3;
+/// Indices that VLAN devices would have.
+const TAGGED_DEVICE: u32 = 101;
+const DOUBLE_TAGGED_DEVICE: u32 = 102;
+const OTHER_TAGGED_DEVICE: u32 = 103;
+
+/// A service of the world, known by the last octet of its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub name: &'static str,
+    pub host: u8,
+    /// 0: every port.
+    pub port: u16,
+    owner: u16,
+    real_servers: RealServers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RealServers {
+    /// One, behind the device.
+    One(u32),
+    /// As many, of unequal shares, behind the interface that packets come from.
+    Many(u8),
+    /// One, which is the director.
+    Local,
+    /// One that has no next hop.
+    Unresolved,
+    /// One that is down.
+    Down,
+}
+
+const fn service(name: &'static str, host: u8, real_servers: RealServers) -> Named {
+    Named {
+        name,
+        host,
+        port: 80,
+        owner: 0,
+        real_servers,
+    }
+}
+
+const fn owned(name: &'static str, host: u8, owner: u16) -> Named {
+    Named {
+        name,
+        host,
+        port: 80,
+        owner,
+        real_servers: RealServers::One(LOOPBACK),
+    }
+}
+
+pub const WEB: Named = service("web", 1, RealServers::One(LOOPBACK));
+pub const EVERY_PORT: Named = Named {
+    port: 0,
+    ..service("every port", 2, RealServers::One(LOOPBACK))
+};
+/// Has one port of [`EVERY_PORT`]'s address for itself.
+pub const ONE_PORT: Named = Named {
+    port: 443,
+    ..service("one port", 2, RealServers::One(LOOPBACK))
+};
+pub const EMPTY: Named = service("empty", 3, RealServers::Down);
+pub const UNRESOLVED: Named = service("unresolved", 4, RealServers::Unresolved);
+pub const NO_EGRESS: Named = service("no egress", 5, RealServers::One(MUTE));
+pub const LOCAL: Named = service("local", 6, RealServers::Local);
+pub const REDIRECTED: Named = service("redirected", 7, RealServers::One(OTHER));
+pub const TAGGED: Named = service("tagged", 8, RealServers::One(TAGGED_DEVICE));
+pub const DOUBLE_TAGGED: Named =
+    service("double tagged", 9, RealServers::One(DOUBLE_TAGGED_DEVICE));
+pub const REDIRECTED_TAGGED: Named = service(
+    "redirected tagged",
+    10,
+    RealServers::One(OTHER_TAGGED_DEVICE),
+);
+pub const MANY: Named = service("many", 11, RealServers::Many(7));
+/// Nobody's here, and its address is not on this host.
+pub const NOT_OWNED: Named = owned("not owned", 12, 1);
+/// Nobody's here, but its address is still on this host.
+pub const STILL_LOCAL: Named = owned("still local", 13, 2);
+/// Owned here, with [`VIRTUAL_MAC`].
+pub const VIRTUAL: Named = owned("virtual", 14, 3);
+/// Another host's, which has [`VIRTUAL_MAC`] now.
+pub const VIRTUAL_ELSEWHERE: Named = owned("virtual elsewhere", 15, 4);
+/// Another host's, which has [`VIRTUAL_MAC`] now; the address is still on this host.
+pub const VIRTUAL_STILL_LOCAL: Named = owned("virtual still local", 16, 5);
+
+/// Every service of the world.
+pub const SERVICES: [Named; 17] = [
+    WEB,
+    EVERY_PORT,
+    ONE_PORT,
+    EMPTY,
+    UNRESOLVED,
+    NO_EGRESS,
+    LOCAL,
+    REDIRECTED,
+    TAGGED,
+    DOUBLE_TAGGED,
+    REDIRECTED_TAGGED,
+    MANY,
+    NOT_OWNED,
+    STILL_LOCAL,
+    VIRTUAL,
+    VIRTUAL_ELSEWHERE,
+    VIRTUAL_STILL_LOCAL,
+];
+
+/// Slots of the tables: a few more than real servers, and a prime.
+const SLOTS: u32 = 251;
+
+impl Named {
+    /// Its IPv4 address.
+    pub fn v4(self) -> IpAddr {
+        v4(self.host)
+    }
+
+    /// Its IPv6 address.
+    pub fn v6(self) -> IpAddr {
+        v6(self.host)
+    }
+
+    /// Any key by which its id can be found.
+    pub fn a_key(self) -> ServiceKey {
+        ServiceKey::v4([10, 0, 0, self.host], self.port, key::TCP)
+    }
+
+    /// The address of its real server number `number`.
+    pub fn real_server(self, number: u8) -> IpAddr {
+        Ipv4Addr::new(10, 1, self.host, number).into()
+    }
+
+    /// The MAC address of its real server number `number`.
+    pub fn real_server_mac(self, number: u8) -> Mac {
+        [
+            2,
+            0,
+            0,
+            1,
+            self.host ^ u8::from(self.port == 443) << 7,
+            number,
+        ]
+    }
+
+    /// Who owns each slot of its table, as numbers of real servers.
+    pub fn table(self) -> Vec<u32> {
+        match self.real_servers {
+            RealServers::Down => Vec::new(),
+            // Squares: shares are unequal, and neighbouring slots differ.
+            RealServers::Many(count) => (0..SLOTS)
+                .map(|slot| slot * slot % u32::from(count))
+                .collect(),
+            _ => vec![0; SLOTS as usize],
+        }
+    }
+
+    fn keys(self) -> Vec<ServiceKey> {
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(self.host)).octets();
+        [key::TCP, key::UDP]
+            .into_iter()
+            .flat_map(|protocol| {
+                [
+                    ServiceKey::v4([10, 0, 0, self.host], self.port, protocol),
+                    ServiceKey::v6(v6, self.port, protocol),
+                ]
+            })
+            .collect()
+    }
+
+    fn desired(self) -> Service {
+        let up = RealServer {
+            address: self.real_server(0),
+            port: 0,
+            mode: Mode::Dr,
+            weight: 1,
+            state: BackendState::Up,
+            next_hop: NextHop::Via {
+                mac: self.real_server_mac(0),
+                device: LOOPBACK,
+            },
+        };
+        let via = |number, device| RealServer {
+            address: self.real_server(number),
+            next_hop: NextHop::Via {
+                mac: self.real_server_mac(number),
+                device,
+            },
+            ..up.clone()
+        };
+        let real_servers = match self.real_servers {
+            RealServers::One(device) => vec![via(0, device)],
+            RealServers::Many(count) => (0..count).map(|number| via(number, LOOPBACK)).collect(),
+            RealServers::Local => vec![RealServer {
+                mode: Mode::Local,
+                next_hop: NextHop::Unresolved,
+                ..up
+            }],
+            RealServers::Unresolved => vec![RealServer {
+                next_hop: NextHop::Unresolved,
+                ..up
+            }],
+            RealServers::Down => vec![RealServer {
+                state: BackendState::Down,
+                ..up
+            }],
+        };
+        Service {
+            name: self.name.to_owned(),
+            keys: self.keys(),
+            owner: self.owner,
+            table: self.table().into(),
+            real_servers,
+        }
+    }
+}
+
+/// An IPv4 address of the world's network.
+pub fn v4(host: u8) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, host).into()
+}
+
+/// An IPv6 address of the world's network.
+pub fn v6(host: u8) -> IpAddr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(host)).into()
+}
+
+/// The whole configuration.
+pub fn desired() -> Desired {
+    let plain = |index, mac| Device {
+        index,
+        frames: index,
+        vlans: 0,
+        mac,
+        transmits: true,
+    };
+    let tagged = |index, frames, vlans, mac| Device {
+        index,
+        frames,
+        vlans,
+        mac,
+        transmits: true,
+    };
+    Desired {
+        services: SERVICES.into_iter().map(Named::desired).collect(),
+        devices: vec![
+            plain(LOOPBACK, DIRECTOR),
+            plain(OTHER, OTHER_PORT),
+            Device {
+                transmits: false,
+                ..plain(MUTE, OTHER_PORT)
+            },
+            tagged(TAGGED_DEVICE, LOOPBACK, u32::from(VLAN), DIRECTOR),
+            tagged(
+                DOUBLE_TAGGED_DEVICE,
+                LOOPBACK,
+                u32::from(VLAN) | u32::from(INNER_VLAN) << 16,
+                DIRECTOR,
+            ),
+            tagged(OTHER_TAGGED_DEVICE, OTHER, u32::from(VLAN), OTHER_PORT),
+        ],
+    }
+}
+
+/// Writes the ownership words that the services refer to.
+pub fn set_owners(maps: &Arc<Maps>) {
+    let words = [
+        (1, 0),
+        (2, Owner::STILL_LOCAL),
+        (3, mac_word(VIRTUAL_MAC) | Owner::FORWARDS),
+        (4, mac_word(VIRTUAL_MAC)),
+        (5, mac_word(VIRTUAL_MAC) | Owner::STILL_LOCAL),
+    ];
+    for (owner, word) in words {
+        maps.control
+            .store_word(0, offset_of!(Control, owners) + owner * 8, word);
+    }
+}
