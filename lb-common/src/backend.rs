@@ -3,7 +3,7 @@
 use crate::key::Address;
 use bytemuck::{Pod, Zeroable};
 
-/// An entry of the backend table; its index is the backend id that slots hold, the same in both banks.
+/// An entry of the backend table; its index is the backend id that slots hold, the same in both banks. One cache line.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Backend {
@@ -28,10 +28,10 @@ pub struct Backend {
     /// The service's `id`.
     pub service: u16,
     /// Zero.
-    pub pad2: u32,
+    pub pad2: [u32; 7],
 }
 
-const _: () = assert!(size_of::<Backend>() == 40 && align_of::<Backend>() == 8);
+const _: () = assert!(size_of::<Backend>() == 64 && align_of::<Backend>() == 8);
 
 /// Where frames for a backend go: the destination MAC in bits 0..48 (first octet lowest, as a little-endian load of
 /// the frame sees it), the egress interface's place in [`crate::Control::interfaces`] in bits 48..64. 0: not resolved.

@@ -19,7 +19,7 @@ pub mod service;
 pub mod slot;
 
 pub use backend::{Backend, BackendState, Mode, NextHop};
-pub use control::{Control, Interface, Live, Owner};
+pub use control::{Control, Interface, Live, Owner, Station};
 pub use counter::Counter;
 pub use key::{Address, ServiceKey};
 pub use layout::LAYOUT_VERSION;

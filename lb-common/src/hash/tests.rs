@@ -23,8 +23,8 @@ fn v6(groups: [u16; 8]) -> Address {
 
 /// Computed once by other means. Flows of these values live in peers and in pinned tables: a change needs a new layout version.
 #[test]
-fn the_values_of_layout_version_1() {
-    assert_eq!(crate::LAYOUT_VERSION, 1);
+fn the_values_of_layout_version_2() {
+    assert_eq!(crate::LAYOUT_VERSION, 2);
     assert_eq!(
         flow4(
             v4([192, 0, 2, 1]),
@@ -32,7 +32,7 @@ fn the_values_of_layout_version_1() {
             ports(40_000, 80),
             TCP
         ),
-        0xd401_628d
+        0xe51b_0d3f
     );
     let (source, destination) = (
         v6([0x2001, 0xdb8, 1, 2, 3, 4, 5, 6]),
@@ -40,7 +40,7 @@ fn the_values_of_layout_version_1() {
     );
     assert_eq!(
         flow6(&source, &destination, ports(40_000, 80), TCP),
-        0xe7e2_2ceb
+        0x2894_7799
     );
     assert_eq!(service(fold(&destination), 0x0606_5000, 3), 0xa89d_63c9);
 }
@@ -175,7 +175,6 @@ fn every_input_bit_reaches_every_output_bit() {
                     *count += difference >> at & 1;
                 }
             }
-            // A weak place of lookup3's last bits is known; none may be without effect.
             assert!(
                 changed.iter().all(|&count| (64..=448).contains(&count)),
                 "word {word}, bit {bit}: {changed:?}"
