@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use lb_tests::director::{Director, LAB_CONFIG, interface, service};
+use lb_tests::director::{Director, LAB_CONFIG, interface, real_server, service};
 use lb_tests::echo::{Echo, exchange};
 use lb_tests::lab::{Lab, Node, Options, VIP4, VIP6};
 
@@ -295,4 +295,40 @@ real_server = [{{ address = \"10.1.0.21\" }}, {{ address = \"10.2.0.22\" }}]
         let answers = director.ask(target, 40).unwrap();
         assert_eq!(names(&answers), ["rs1", "rs2"], "{target}");
     }
+}
+
+#[test]
+fn real_servers_with_ipv6_addresses_are_checked_and_serve_clients_of_both_families() {
+    let config = format!(
+        "{BOTH_LEGS}
+[[service]]
+name = \"web\"
+listen = [\"10.1.0.100:80\", \"[fd00:1::100]:80\"]
+mode = \"dr\"
+check = {{ tcp = {{}}, interval = \"100ms\", retry_interval = \"100ms\", timeout = \"400ms\" }}
+real_server = [{{ address = \"[fd00:1::21]:80\" }}, {{ address = \"[fd00:2::22]:80\" }}]
+"
+    );
+    let mut director = Director::up(&config).unwrap();
+    for address in ["[fd00:1::21]:80", "[fd00:2::22]:80"] {
+        director
+            .wait_for_status("a passed check", |status| {
+                let found = real_server(status, "web", address);
+                let reason = found["reason"].as_str().unwrap_or_default();
+                if found["state"] == "up" && reason.contains("passed") {
+                    Ok(())
+                } else {
+                    Err(found.to_string())
+                }
+            })
+            .unwrap();
+    }
+    for target in ["10.1.0.100:80", "[fd00:1::100]:80"] {
+        assert_eq!(names(&director.ask(target, 40).unwrap()), ["rs1", "rs2"]);
+    }
+    director.servers[1].kill();
+    director
+        .wait_for_state("web", "[fd00:2::22]:80", "down")
+        .unwrap();
+    assert_eq!(names(&director.ask("10.1.0.100:80", 20).unwrap()), ["rs1"]);
 }
