@@ -10,7 +10,8 @@ use lb_agent::datapath::{
     xdp::{CommitError, Maps, Snapshot, Writer},
 };
 use lb_common::{
-    Backend, BackendState, Control, Live, Mode, Reason, ServiceKey, filter, hash, key,
+    Backend, BackendState, Control, Live, Mode, Reason, ServiceKey, control::banked, filter, hash,
+    key,
 };
 use proptest::{
     prelude::*,
@@ -91,7 +92,7 @@ impl Bank {
     fn read(maps: &Maps, bank: u32) -> Self {
         let capacity = maps.capacity();
         let services: Vec<lb_common::Service> = (0..capacity.services)
-            .filter_map(|place| maps.services.read(bank * capacity.services + place))
+            .filter_map(|place| maps.services.read(banked(bank, place)))
             .collect();
         let slots = services
             .iter()
@@ -99,7 +100,7 @@ impl Bank {
             .filter_map(|slot| Some((slot, maps.slots.read(slot)?.0)))
             .collect();
         let backends = (0..capacity.backends)
-            .filter_map(|id| maps.backends.read(bank * capacity.backends + id))
+            .filter_map(|id| maps.backends.read(banked(bank, id)))
             .collect();
         let seeds = maps.control.load_word(0, offset_of!(Control, service_seed));
         Self {
@@ -300,7 +301,7 @@ fn a_reused_id_is_of_another_generation() {
             .1
             .backends[0]
             .id;
-        let at = live(maps).bank() * maps.capacity().backends + id;
+        let at = live(maps).place(id);
         (id, maps.backends.read(at).expect("in the map").generation)
     };
     rig.commit(&desired([service(1, &[1], 11)]));
@@ -417,7 +418,7 @@ fn the_snapshot_shows_what_was_changed_behind_the_writers_back() {
         (one.slots, two.slots, one.weight, two.next_hop),
         (5, 5, 1, Some(mac(2)))
     );
-    let at = live(&maps).bank() * maps.capacity().backends + two.id;
+    let at = live(&maps).place(two.id);
     let backend = maps.backends.read(at).expect("in the map");
     maps.backends.write(
         at,
@@ -435,11 +436,12 @@ fn the_snapshot_shows_what_was_changed_behind_the_writers_back() {
     let [one, two] = [0, 1].map(|at| after.by_id[&id].backends[at].clone());
     assert_eq!((one.slots, two.slots), (4, 6));
     assert_eq!((two.weight, two.state, two.next_hop), (9, 77, None));
-    let place = (0..maps.services.len())
+    let place = (0..maps.capacity().services)
+        .map(|place| live(&maps).place(place))
         .find(|&place| {
-            maps.services.read(place).is_some_and(|entry| {
-                entry.id == id && place / maps.capacity().services == live(&maps).bank()
-            })
+            maps.services
+                .read(place)
+                .is_some_and(|entry| entry.id == id)
         })
         .expect("the service has an entry");
     maps.services.write(place, lb_common::Service::default());
