@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
 use crate::setup::Need;
+use anyhow::{Context, Result, bail};
 use build::Profile;
 use lb_tests::{interrupt, lab};
 
