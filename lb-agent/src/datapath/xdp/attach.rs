@@ -68,7 +68,7 @@ pub enum AttachError {
         refusal: String,
         /// The kernel's answer.
         #[source]
-        source: ProgramError,
+        source: Box<ProgramError>,
     },
     /// The attachment cannot be pinned.
     #[error("pin the attachment to {interface}, so that it outlives this process")]
@@ -153,7 +153,7 @@ pub fn attach(
         Err(source) => Err(AttachError::GenericRefused {
             interface: target.name.clone(),
             refusal,
-            source,
+            source: Box::new(source),
         }),
     }
 }
