@@ -8,5 +8,6 @@ pub mod control;
 pub mod datapath;
 pub mod health;
 mod log;
+pub mod model;
 pub mod network;
 pub mod sys;

@@ -19,16 +19,18 @@ pub struct Backend {
     pub mode: u8,
     /// A [`BackendState`]: what health said last. Not looked at by packets; the next start of the agent begins with it.
     pub state: u8,
-    /// Zero.
-    pub pad: u8,
+    /// A [`Tenure`]: what becomes of its flows.
+    pub tenure: u8,
     /// Configured weight.
     pub weight: u16,
     /// Counts the lives of this id: it tells a reused id from its former holder.
     pub generation: u16,
     /// The service's `id`.
     pub service: u16,
+    /// When `tenure` ends, seconds of boot time; 0: never. For the next start of the agent.
+    pub until_s: u32,
     /// Zero.
-    pub pad2: [u32; 7],
+    pub pad: [u32; 6],
 }
 
 const _: () = assert!(size_of::<Backend>() == 64 && align_of::<Backend>() == 8);
@@ -114,6 +116,32 @@ impl TryFrom<u8> for BackendState {
         match code {
             1 => Ok(Self::Up),
             2 => Ok(Self::Down),
+            other => Err(other),
+        }
+    }
+}
+
+/// What becomes of the flows that a backend has.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tenure {
+    /// They stay, whether it takes new ones or not.
+    #[default]
+    Keeps = 0,
+    /// It was just found dead and may come straight back: TCP connections are held (dropped), datagrams go to another.
+    Holds = 1,
+    /// It is gone for them: they go to another.
+    Released = 2,
+}
+
+impl TryFrom<u8> for Tenure {
+    type Error = u8;
+
+    fn try_from(code: u8) -> Result<Self, u8> {
+        match code {
+            0 => Ok(Self::Keeps),
+            1 => Ok(Self::Holds),
+            2 => Ok(Self::Released),
             other => Err(other),
         }
     }

@@ -1,7 +1,7 @@
 //! What must be equal for one version of the agent to trust what another left pinned.
 
 /// Version of every type in this crate and of every map's meaning; part of the pin directory's name.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Names of the maps in the program's object, and of their pins.
 pub mod map {
@@ -18,14 +18,18 @@ pub mod map {
     /// Packets by service and [`crate::Reason`], per CPU.
     pub const REASON_COUNTERS: &str = "REASON_COUNTERS";
 
+    /// [`crate::flow::Bucket`]s, a power of two.
+    pub const FLOWS: &str = "FLOWS";
+
     /// Every map.
-    pub const ALL: [&str; 6] = [
+    pub const ALL: [&str; 7] = [
         CONTROL,
         SERVICES,
         SLOTS,
         BACKENDS,
         BACKEND_COUNTERS,
         REASON_COUNTERS,
+        FLOWS,
     ];
 }
 
@@ -33,6 +37,8 @@ pub mod map {
 pub mod constant {
     /// `u32`: entries of one bank of the service table, a power of two.
     pub const SERVICE_CAPACITY: &str = "SERVICE_CAPACITY";
+    /// `u32`: buckets of the flow table, a power of two.
+    pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
 }
 
 /// Name of the XDP program in the object.

@@ -80,6 +80,10 @@ reasons! {
     ExtensionHeaders = 23, "extension_headers", Dropped, counted: true;
     /// The maps contradict each other. Cannot happen; counted so that it would be seen.
     Inconsistent = 24, "inconsistent", Dropped, counted: true;
+    /// The connection's real server was just found dead and may come straight back: its packets are held.
+    RealServerDead = 40, "real_server_dead", Dropped, counted: true;
+    /// The flow table has no room for the flow: it was forwarded, but will not be known again. Counted beside the verdict.
+    NotRemembered = 41, "not_remembered", Forwarded, counted: true;
 }
 
 const _: () = {

@@ -13,6 +13,7 @@ const CAPACITY: Capacity = Capacity {
     services: 64,
     backends: 32,
     slots: 100,
+    flow_buckets: 1,
 };
 
 fn real_server(number: u32) -> RealServer {
