@@ -125,13 +125,13 @@ impl TryFrom<u8> for BackendState {
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tenure {
+    /// It is gone for them: they go to another. What an entry says that is free.
+    Released = 0,
     /// They stay, whether it takes new ones or not.
     #[default]
-    Keeps = 0,
+    Keeps = 1,
     /// It was just found dead and may come straight back: TCP connections are held (dropped), datagrams go to another.
-    Holds = 1,
-    /// It is gone for them: they go to another.
-    Released = 2,
+    Holds = 2,
 }
 
 impl TryFrom<u8> for Tenure {
@@ -139,9 +139,9 @@ impl TryFrom<u8> for Tenure {
 
     fn try_from(code: u8) -> Result<Self, u8> {
         match code {
-            0 => Ok(Self::Keeps),
-            1 => Ok(Self::Holds),
-            2 => Ok(Self::Released),
+            0 => Ok(Self::Released),
+            1 => Ok(Self::Keeps),
+            2 => Ok(Self::Holds),
             other => Err(other),
         }
     }

@@ -5,9 +5,12 @@
 
 use anyhow::{Context as _, ensure};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use lb_agent::datapath::{
-    Desired, Device, NextHop, RealServer, Service,
-    xdp::{Capacity, Datapath, load_program},
+use lb_agent::{
+    balance::term::Term,
+    datapath::{
+        Desired, Device, FlowRules, NextHop, RealServer, Service,
+        xdp::{Capacity, Datapath, load_program},
+    },
 };
 use lb_common::{BackendState, Mode, ServiceKey, key};
 use nix::{
@@ -58,7 +61,7 @@ fn main() -> anyhow::Result<()> {
 
     let mut datapath = Datapath::unpinned(Capacity::SMALLEST)?;
     datapath.writer().grace_passed();
-    datapath.writer().commit(&desired())?;
+    datapath.writer().commit(&desired(), 0)?;
     for program in ["bare", "forward", "forward_twin", "flows", "flows_twin"] {
         load_program(datapath.object(), program)?;
     }
@@ -188,6 +191,7 @@ fn desired() -> Desired {
             mode: Mode::Dr,
             weight: 1,
             state: BackendState::Up,
+            term: Term::default(),
             next_hop: NextHop::Via {
                 mac: REAL_SERVER_MAC,
                 device: LOOPBACK,
@@ -201,6 +205,7 @@ fn desired() -> Desired {
         owner: 0,
         table: Arc::clone(&table),
         real_servers: real_servers.clone(),
+        flows: FlowRules::default(),
     };
     let others = (0..30)
         .map(|number| ServiceKey::v4([10, 0, 2, number], 8000, key::TCP))

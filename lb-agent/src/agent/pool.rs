@@ -2,14 +2,16 @@
 //!
 //! Plain data and decisions; no sockets, no clock.
 
+use crate::balance::term::Term;
 use crate::{
     balance::{self, Member, TableSize},
     config::{self, CheckKind, Config, Listen, Protocol},
     datapath::{
-        Desired, Device, NextHop, RealServer, Service,
+        Desired, Device, FlowRules, NextHop, RealServer, Service,
         xdp::{Demand, Inheritance},
     },
     health::{Event, Spec, State, Target, TargetId, Timing},
+    model::Idle,
     network::{self, NextHops},
 };
 use lb_common::{BackendState, Mode, ServiceKey, control::ALWAYS_OWNED, key};
@@ -18,6 +20,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     sync::Arc,
+    time::Duration,
 };
 
 /// All services.
@@ -39,6 +42,7 @@ pub struct PoolService {
     pub keys: Vec<ServiceKey>,
     /// Its real servers, in the configuration's order.
     pub real_servers: Vec<PoolRealServer>,
+    flows: FlowRules,
     table_size: TableSize,
     table: CachedTable,
 }
@@ -228,6 +232,7 @@ impl PoolService {
                 .iter()
                 .map(|real_server| PoolRealServer::new(real_server, next_target))
                 .collect(),
+            flows: flow_rules(service),
             table_size,
             table: CachedTable::default(),
         })
@@ -257,6 +262,7 @@ impl PoolService {
             keys: self.keys.clone(),
             owner: ALWAYS_OWNED,
             table: Arc::clone(&self.table.slots),
+            flows: self.flows,
             real_servers: self
                 .real_servers
                 .iter()
@@ -322,25 +328,49 @@ impl PoolRealServer {
     }
 
     fn desired(&self, next_hops: &NextHops) -> RealServer {
-        let (mode, next_hop) = match next_hops.get(&self.address) {
-            Some(network::NextHop::Resolved { mac, ifindex, .. }) => (
-                Mode::Dr,
-                NextHop::Via {
-                    mac: *mac,
-                    device: *ifindex,
-                },
-            ),
-            Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved),
-            Some(network::NextHop::Unresolved { .. }) | None => (Mode::Dr, NextHop::Unresolved),
-        };
+        let (mode, next_hop) = way_to(self.address, next_hops);
         RealServer {
             address: self.address,
             port: self.port.unwrap_or(0),
             mode,
             weight: self.weight,
             state: self.state,
+            term: Term::default(),
             next_hop,
         }
+    }
+}
+
+/// How packets reach a real server, by what is known of its next hop.
+pub(super) fn way_to(address: IpAddr, next_hops: &NextHops) -> (Mode, NextHop) {
+    match next_hops.get(&address) {
+        Some(network::NextHop::Resolved { mac, ifindex, .. }) => (
+            Mode::Dr,
+            NextHop::Via {
+                mac: *mac,
+                device: *ifindex,
+            },
+        ),
+        Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved),
+        Some(network::NextHop::Unresolved { .. }) | None => (Mode::Dr, NextHop::Unresolved),
+    }
+}
+
+/// How long flows of the service are known, in whole seconds.
+fn flow_rules(service: &config::Service) -> FlowRules {
+    let seconds = |duration: Duration| duration.as_millis().div_ceil(1000) as u64;
+    let window = match service.protocol {
+        Protocol::Udp => service.udp_learn,
+        Protocol::Tcp | Protocol::Sctp => service.transition,
+    };
+    let idle = service.idle_timeout;
+    FlowRules {
+        window_s: seconds(window),
+        idle: Idle {
+            tcp_s: seconds(idle.tcp) as u32,
+            tcp_fin_s: seconds(idle.tcp_fin) as u32,
+            udp_s: seconds(idle.udp) as u32,
+        },
     }
 }
 

@@ -129,22 +129,30 @@ impl Service {
         for slot in &mut self.slots {
             slot.tick(now_s);
         }
-        self.sweep();
-        let (slots, backends) = (&self.slots, &mut self.backends);
-        backends.retain(|&id, backend| {
-            backend.standing != Standing::Removed
-                || backend.term.tenure != Tenure::Released
-                || slots.iter().any(|slot| slot.previous == Some(id))
+        self.backends.retain(|_, backend| {
+            backend.standing != Standing::Removed || backend.term.tenure != Tenure::Released
         });
+        // Nobody has the entry-less flows of a backend that is no more.
+        for slot in self.slots.iter_mut().filter(|slot| slot.is_open()) {
+            if slot
+                .previous
+                .is_some_and(|id| !self.backends.contains_key(&id))
+            {
+                slot.close();
+            }
+        }
+        self.sweep();
     }
 
     /// Ends flows that were silent for too long or say what their slot says anyway; a slot without any is settled.
     fn sweep(&mut self) {
-        let (slots, idle, clock) = (&self.slots, self.rules.idle, self.clock);
+        let (slots, backends) = (&self.slots, &self.backends);
+        let (idle, clock) = (self.rules.idle, self.clock);
         let place = |tag: Tag| hash::spread(tag.flow(), slots.len() as u32) as usize;
         self.flows.retain(|tag, flow| {
             let slot = &slots[place(tag)];
-            clock.wrapping_sub(flow.seen) <= idle.of(flow.state)
+            backends.contains_key(&flow.backend)
+                && clock.wrapping_sub(flow.seen) <= idle.of(flow.state)
                 && (slot.is_open() || slot.current != Some(flow.backend))
         });
         let mut remembers = vec![false; self.slots.len()];

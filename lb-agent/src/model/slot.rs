@@ -51,10 +51,15 @@ impl Slot {
     /// Ends the window if its time has come.
     pub fn tick(&mut self, now_s: u64) {
         if self.is_open() && self.ends_s.is_some_and(|end| end <= now_s) {
-            self.previous = self.current;
-            self.remembers = true;
-            self.ends_s = None;
+            self.close();
         }
+    }
+
+    /// Ends the window: flows without an entry belong to `current`.
+    pub fn close(&mut self) {
+        self.previous = self.current;
+        self.remembers = true;
+        self.ends_s = None;
     }
 }
 

@@ -19,4 +19,5 @@ mod rig;
 mod truncation;
 mod verdicts;
 mod vlan;
+mod windows;
 mod world;

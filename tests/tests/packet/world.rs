@@ -2,7 +2,10 @@
 //!
 //! Each service has an address of its own in both families, and both protocols on port 80, if not said otherwise.
 
-use lb_agent::datapath::{Desired, Device, NextHop, RealServer, Service, xdp::Maps};
+use lb_agent::{
+    balance::term::Term,
+    datapath::{Desired, Device, FlowRules, NextHop, RealServer, Service, xdp::Maps},
+};
 use lb_common::{BackendState, Control, Mode, Owner, ServiceKey, backend::mac_word, key};
 use std::{
     mem::offset_of,
@@ -208,6 +211,7 @@ impl Named {
             mode: Mode::Dr,
             weight: 1,
             state: BackendState::Up,
+            term: Term::default(),
             next_hop: NextHop::Via {
                 mac: self.real_server_mac(0),
                 device: LOOPBACK,
@@ -244,6 +248,7 @@ impl Named {
             owner: self.owner,
             table: self.table().into(),
             real_servers,
+            flows: FlowRules::default(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Plans: what they keep, what they never touch, and when there is no room.
 
 use super::*;
+use crate::balance::term::Term;
 use crate::datapath::{
-    desired::{NextHop, RealServer, Service as DesiredService},
+    desired::{FlowRules, NextHop, RealServer, Service as DesiredService},
     xdp::Demand,
 };
 use lb_common::{BackendState, Mode};
@@ -23,6 +24,7 @@ fn real_server(number: u32) -> RealServer {
         mode: Mode::Dr,
         weight: 1,
         state: BackendState::Up,
+        term: Term::default(),
         next_hop: NextHop::Unresolved,
     }
 }
@@ -43,6 +45,10 @@ fn service(number: u32, real_servers: &[u32], slots: u32) -> DesiredService {
             .iter()
             .map(|&number| real_server(number))
             .collect(),
+        flows: FlowRules {
+            window_s: 0,
+            ..FlowRules::default()
+        },
     }
 }
 
