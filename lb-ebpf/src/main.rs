@@ -6,7 +6,7 @@
 
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![allow(
     internal_features,
     reason = "atomic words are to be had no other way for this target"
@@ -35,8 +35,8 @@ use ethernet::Ethernet;
 use frame::Frame;
 use ipv4::Ipv4;
 use ipv6::Ipv6;
-use lb_common::{Mode, Reason, key};
-use network::{FragmentPart, Network};
+use lb_common::{Mode, Reason, Segment, key};
+use network::{FragmentPart, Network, Payload};
 use transport::Ports;
 use verdict::Verdict;
 use vip::ControlBlock;
@@ -84,10 +84,13 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
         return Err(Verdict::of_service(Reason::Fragment, service.id));
     }
 
-    let selected = select::backend(control, live, service, flow, |key| {
-        let keyed = header.keyed_hash(ports.0, payload.protocol, key);
-        Ok((keyed, transport::segment(frame, &payload)?))
-    })?;
+    let packet = Packet {
+        frame,
+        header,
+        payload,
+        ports,
+    };
+    let selected = select::backend(control, live, service, flow, &packet)?;
     let len = payload.frame_len(frame);
     match Mode::try_from(selected.backend.mode) {
         Ok(Mode::Dr) => {
@@ -95,6 +98,27 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
         }
         Ok(Mode::Local) => local::deliver(len, service, selected),
         Err(_) => Err(Verdict::of_service(Reason::Inconsistent, service.id)),
+    }
+}
+
+/// What the flow table may want to know of a packet.
+struct Packet<N> {
+    frame: Frame,
+    header: N,
+    payload: Payload,
+    ports: Ports,
+}
+
+impl<N: Network> select::Asked for Packet<N> {
+    #[inline(always)]
+    fn keyed_hash(&self, key: u64) -> u32 {
+        self.header
+            .keyed_hash(self.ports.0, self.payload.protocol, key)
+    }
+
+    #[inline(always)]
+    fn segment(&self) -> Result<Segment, Reason> {
+        transport::segment(self.frame, &self.payload)
     }
 }
 

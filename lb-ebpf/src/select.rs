@@ -11,7 +11,7 @@ use crate::{
     vip::ControlBlock,
 };
 use lb_common::{
-    Backend, Live, Reason, Segment, Service, Slot, Tag, Tenure, hash, reason::REASONS,
+    Backend, Flow, Live, Reason, Segment, Service, Slot, Tag, Tenure, hash, reason::REASONS,
 };
 
 /// A backend and its id.
@@ -32,15 +32,23 @@ struct Question {
     segment: Segment,
 }
 
-/// The backend of the flow with this hash. `more` is asked only where the slot does not know: the flow's keyed hash under
-/// the key it is given, and what the packet is to its flow.
+/// What is asked of a packet only where the slot does not know.
+pub trait Asked {
+    /// Hash of the flow under this key.
+    fn keyed_hash(&self, key: u64) -> u32;
+
+    /// What the packet is to its flow.
+    fn segment(&self) -> Result<Segment, Reason>;
+}
+
+/// The backend of the flow with this hash.
 #[inline(always)]
 pub fn backend(
     control: ControlBlock,
     live: Live,
     service: &Service,
     flow: u32,
-    more: impl FnOnce(u64) -> Result<(u32, Segment), Reason>,
+    packet: &impl Asked,
 ) -> Result<Selected, Verdict> {
     let refuse = |reason| Verdict::of_service(reason, service.id);
     if service.slots_len == 0 {
@@ -54,7 +62,8 @@ pub fn backend(
     let slot = Slot(unsafe { slot.read_volatile() });
     let mut id = slot.current();
     if !slot.is_settled() {
-        let (keyed, segment) = more(control.flow_key()).map_err(refuse)?;
+        let keyed = packet.keyed_hash(control.flow_key());
+        let segment = packet.segment().map_err(refuse)?;
         let question = Question {
             slot,
             tag: Tag::new(flow, keyed),
@@ -98,9 +107,7 @@ fn decide(question: &Question) -> u32 {
     };
     let is_new = segment == Segment::Syn && found.flow.state().is_over();
     let id = found.flow.backend();
-    match tenure(question.live, id, |backend| {
-        found.flow.is_of(backend.generation)
-    }) {
+    match tenure(question.live, id, Some(found.flow)) {
         Tenure::Keeps if !is_new => {
             flow::touch(found, segment, question.now);
             id
@@ -134,7 +141,7 @@ fn decide_unknown(question: &Question) -> u32 {
     }
     let mut id = slot.current();
     if segment != Segment::Syn {
-        match tenure(question.live, slot.previous(), |_| true) {
+        match tenure(question.live, slot.previous(), None) {
             Tenure::Keeps => id = slot.previous(),
             Tenure::Holds if is_of_connection(segment) => return HELD,
             Tenure::Released if is_of_connection(segment) => return id,
@@ -166,15 +173,17 @@ fn is_of_connection(segment: Segment) -> bool {
     matches!(segment, Segment::Data | Segment::Fin | Segment::Rst)
 }
 
-/// What becomes of the flows of the backend with this id; one that is no more has released them.
+/// What becomes of the flows of the backend with this id, or of this one; one that is no more has released them.
 #[inline(always)]
-fn tenure(live: Live, id: u32, is_it: impl FnOnce(&Backend) -> bool) -> Tenure {
+fn tenure(live: Live, id: u32, flow: Option<Flow>) -> Tenure {
     match entry(live, id) {
-        Some(backend) if is_it(backend) => match backend.tenure {
-            KEEPS => Tenure::Keeps,
-            HOLDS => Tenure::Holds,
-            _ => Tenure::Released,
-        },
+        Some(backend) if flow.is_none_or(|flow| flow.is_of(backend.generation)) => {
+            match backend.tenure {
+                KEEPS => Tenure::Keeps,
+                HOLDS => Tenure::Holds,
+                _ => Tenure::Released,
+            }
+        }
         _ => Tenure::Released,
     }
 }

@@ -61,7 +61,11 @@ fn main() -> anyhow::Result<()> {
 
     let mut datapath = Datapath::unpinned(Capacity::SMALLEST)?;
     datapath.writer().grace_passed();
-    datapath.writer().commit(&desired(), 0)?;
+    // The second commit gives every slot of one service to another real server.
+    for shift in [0, 1] {
+        datapath.writer().commit(&desired(shift), 0)?;
+        datapath.writer().grace_passed();
+    }
     for program in ["bare", "forward", "forward_twin", "flows", "flows_twin"] {
         load_program(datapath.object(), program)?;
     }
@@ -183,7 +187,7 @@ const VIP6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const LOOPBACK: u32 = 1;
 
 /// A hundred real servers behind three services, among three hundred others.
-fn desired() -> Desired {
+fn desired(shift: u32) -> Desired {
     let real_servers: Vec<RealServer> = (0..100)
         .map(|number| RealServer {
             address: [10, 0, 1, number].into(),
@@ -199,6 +203,7 @@ fn desired() -> Desired {
         })
         .collect();
     let table: Arc<[u32]> = (0..65_537).map(|slot| slot % 100).collect();
+    let moved: Arc<[u32]> = (0..65_537).map(|slot| (slot + shift) % 100).collect();
     let service = |name: &str, keys: Vec<ServiceKey>| Service {
         name: name.to_owned(),
         keys,
@@ -221,6 +226,10 @@ fn desired() -> Desired {
             ),
             service("udp", vec![ServiceKey::v4(VIP4, 53, key::UDP)]),
             service("others", others),
+            Service {
+                table: moved,
+                ..service("moved", vec![ServiceKey::v4(VIP4, 81, key::TCP)])
+            },
         ],
         devices: vec![Device {
             index: LOOPBACK,
@@ -263,6 +272,8 @@ fn cases() -> Vec<Case> {
         forward("dr4_tcp_established", ipv4(VIP4, key::TCP, &tcp(80, ack))),
         flows("dr4_tcp_1m_flows", ipv4(VIP4, key::TCP, &tcp(80, ack))),
         forward("dr4_syn", ipv4(VIP4, key::TCP, &tcp(80, syn))),
+        forward("dr4_in_window", ipv4(VIP4, key::TCP, &tcp(81, ack))),
+        flows("dr4_in_window_1m_new", ipv4(VIP4, key::TCP, &tcp(81, syn))),
         forward("dr4_udp", ipv4(VIP4, key::UDP, &udp(53))),
         forward("dr6_tcp_established", ipv6(VIP6, key::TCP, &tcp(80, ack))),
         pass(

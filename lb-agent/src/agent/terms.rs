@@ -137,8 +137,8 @@ impl Terms {
                 BackendState::Up => Standing::Serving,
             };
             let known = self.known.entry(key.clone()).or_insert_with(|| Known {
-                standing: Standing::Serving,
-                term: Term::default(),
+                standing,
+                term: Term::first(standing, now_s, limits),
                 last: real_server.clone(),
             });
             known.change(standing, now_s, limits);

@@ -37,6 +37,19 @@ pub struct Term {
 }
 
 impl Term {
+    /// The term of a real server that was not known before. One that is dead has no connections to hold.
+    pub fn first(standing: Standing, now_s: u64, limits: Limits) -> Self {
+        match standing {
+            Standing::Serving | Standing::Drained => {
+                Self::default().changed(Standing::Serving, standing, now_s, limits)
+            }
+            Standing::Dead | Standing::Removed => Self {
+                tenure: Tenure::Released,
+                until_s: None,
+            },
+        }
+    }
+
     /// The term after a change of standing from `was` to `is`.
     pub fn changed(self, was: Standing, is: Standing, now_s: u64, limits: Limits) -> Self {
         use Standing::{Dead, Drained, Removed, Serving};

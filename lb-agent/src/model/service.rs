@@ -93,12 +93,7 @@ impl Service {
         for (&id, &standing) in standings {
             self.backends.entry(id).or_insert(Backend {
                 standing,
-                term: Term::default().changed(
-                    Standing::Serving,
-                    standing,
-                    now_s,
-                    self.rules.limits,
-                ),
+                term: Term::first(standing, now_s, self.rules.limits),
             });
         }
         for (id, backend) in &mut self.backends {

@@ -99,17 +99,18 @@ fn a_dead_server_is_held_then_released_and_keeps_again_when_it_is_back() {
 }
 
 #[test]
-fn a_server_that_is_dead_from_the_start_is_held_no_longer_than_others() {
+fn a_server_that_is_dead_from_the_start_has_nothing_to_hold() {
     let down = server(1, BackendState::Down, 1);
     assert_eq!(
         told(&mut terms(), &[down], 100),
-        [(1, Tenure::Holds, Some(105))]
+        [(1, Tenure::Released, None)]
     );
 }
 
 #[test]
 fn a_dead_server_that_is_removed_goes_when_it_is_released() {
     let mut terms = terms();
+    told(&mut terms, &[server(1, BackendState::Up, 1)], 100);
     told(&mut terms, &[server(1, BackendState::Down, 1)], 100);
     assert_eq!(told(&mut terms, &[], 101), [(1, Tenure::Holds, Some(105))]);
     assert_eq!(told(&mut terms, &[], 105), []);

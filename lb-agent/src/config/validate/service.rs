@@ -1,7 +1,9 @@
 //! Rules of one service.
 
+use lb_common::Deadline;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::config::context::{Context, Problem};
 use crate::config::model::{
@@ -111,6 +113,18 @@ impl Rules<'_> {
 
     fn transition(&self) {
         let service = self.service;
+        let longest = Duration::from_secs(Deadline::MAX_WINDOW_S);
+        for (key, window) in [
+            ("transition", service.transition),
+            ("udp_learn", service.udp_learn),
+        ] {
+            if window > longest {
+                let window = crate::config::format_duration(window);
+                let message = format!("{window} is longer than the data plane can keep");
+                let longest = crate::config::format_duration(longest);
+                self.error(key, message, format!("at most {longest}"));
+            }
+        }
         let idle = service.idle_timeout.tcp;
         if service.protocol == Protocol::Udp || service.transition >= idle {
             return;
