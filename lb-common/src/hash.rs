@@ -69,7 +69,7 @@ pub const fn keyed6(
 #[inline(always)]
 const fn mix_keyed(varying: u64, steady: u64, key: u64) -> u32 {
     let x = (varying ^ key).wrapping_mul(MURMUR[0]);
-    let y = (steady ^ (key >> 32 | key << 32)).wrapping_mul(GOLDEN);
+    let y = (steady ^ key.rotate_left(32)).wrapping_mul(GOLDEN);
     let z = (x ^ x >> 32).wrapping_add(y ^ y >> 32);
     (z.wrapping_mul(MURMUR[1]) >> 32) as u32
 }

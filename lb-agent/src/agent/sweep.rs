@@ -16,7 +16,7 @@ const EVERY: u32 = 5;
 /// Goes through the flow table.
 #[derive(Debug, Default)]
 pub(super) struct Sweeper {
-    running: Option<JoinHandle<io::Result<(Vec<Assignment>, Swept)>>>,
+    running: Option<JoinHandle<Outcome>>,
     /// Seconds since the last one began.
     waited: u32,
     /// What the last one found; `None`: there was none yet.

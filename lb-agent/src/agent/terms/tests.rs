@@ -86,9 +86,9 @@ fn a_dead_server_is_held_then_released_and_keeps_again_when_it_is_back() {
         server(1, BackendState::Up, 1),
         server(1, BackendState::Down, 1),
     );
-    told(&mut terms, &[up.clone()], 100);
+    told(&mut terms, std::slice::from_ref(&up), 100);
     assert_eq!(
-        told(&mut terms, &[down.clone()], 100),
+        told(&mut terms, std::slice::from_ref(&down), 100),
         [(1, Tenure::Holds, Some(105))]
     );
     assert_eq!(

@@ -303,8 +303,8 @@ impl World {
             Verdict::To(server) => {
                 // Datagrams of an unknown flow count as an old one's while that is learnt.
                 let may_be_old = is_known || self.protocol == Protocol::Udp;
-                if !self.is_serving(server) && !(may_be_old && self.tenure(server) == Tenure::Keeps)
-                {
+                let is_kept = may_be_old && self.tenure(server) == Tenure::Keeps;
+                if !(self.is_serving(server) || is_kept) {
                     return self.fail(&format!(
                         "a new connection went to {server}, which takes none"
                     ));
