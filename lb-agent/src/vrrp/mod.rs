@@ -1,0 +1,5 @@
+//! Who owns the virtual addresses: VRRP version 2 (RFC 3768) and 3 (RFC 5798, RFC 9568), over IPv4 and IPv6.
+//!
+//! What is here decides, and does no IO: [`packet`] is the wire format.
+
+pub mod packet;
