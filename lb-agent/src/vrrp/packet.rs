@@ -33,12 +33,10 @@ pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 /// The only type of message: ADVERTISEMENT. RFC 9568 §5.2.2.
 const ADVERTISEMENT: u8 = 1;
 
-/// Where the fields are, in bytes. The second half of the fixed part differs: see [`v2`] and [`v3`].
+/// Where the fields are, in bytes. First comes a byte of version and type; 4 and 5 differ: see [`v2`] and [`v3`].
 mod field {
     use std::ops::Range;
 
-    /// Version in the upper four bits, type in the lower.
-    pub const VERSION_TYPE: usize = 0;
     pub const VIRTUAL_ROUTER_ID: usize = 1;
     pub const PRIORITY: usize = 2;
     pub const ADDRESS_COUNT: usize = 3;

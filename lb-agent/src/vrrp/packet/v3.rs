@@ -12,11 +12,7 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
-use std::ops::Range;
 use std::time::Duration;
-
-/// Offset of the reserved bits and the interval in centiseconds.
-pub(super) const ADVERT_CS: Range<usize> = 4..6;
 
 /// The interval has the lower 12 bits. The upper four are sent as zero and not looked at: RFC 9568 §5.2.6.
 const ADVERT_CS_MASK: u16 = 0x0fff;
