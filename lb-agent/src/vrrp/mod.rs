@@ -1,9 +1,10 @@
 //! Who owns the virtual addresses: VRRP version 2 (RFC 3768) and 3 (RFC 5798, RFC 9568), over IPv4 and IPv6.
 //!
-//! What is here decides, and does no IO: [`packet`] is the wire format, [`fsm`] is the election, [`timers`] its
-//! formulas, [`counters`] what is counted. All of it is told the time.
+//! What is here decides, and does no IO: [`packet`] is the wire format, [`receive`] says which adverts concern an
+//! instance, [`fsm`] is the election, [`timers`] its formulas, [`counters`] what is counted. All of it is told the time.
 
 pub mod counters;
 pub mod fsm;
 pub mod packet;
+pub mod receive;
 pub mod timers;
