@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 
 pub use action::{Action, Burst, Cause, Notice, Ownership, Refusal, Transition};
 pub use event::{Advert, Count, Local};
-pub use parameters::{OWNER, Parameters, Preempt};
+pub use parameters::{OWNER, Parameters, Preempt, Promotion};
 
 use self::backup::Backup;
 use self::event::Event;
@@ -156,8 +156,26 @@ impl Machine {
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.role {
             Role::Init | Role::Fault => None,
+            Role::Backup(backup) if backup.is_ready() => None,
             Role::Backup(backup) => Some(backup.deadline(&self.parameters).0),
             Role::Master(master) => Some(master.deadline()),
+        }
+    }
+
+    /// Whether it would take over and waits for those it moves together with.
+    pub fn is_ready(&self) -> bool {
+        matches!(&self.role, Role::Backup(backup) if backup.is_ready())
+    }
+
+    /// Why a [`Claim`](Local::Claim) would be refused now.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match &self.role {
+            Role::Init => Some(Refusal::NotStarted),
+            Role::Backup(_) => self.stronger_master(),
+            Role::Master(_) => None,
+            Role::Fault => Some(Refusal::Fault {
+                sources: self.faults.iter().cloned().collect(),
+            }),
         }
     }
 
@@ -207,7 +225,8 @@ impl Machine {
     /// Every pair of a state and an event.
     fn step(&mut self, event: Event, actions: &mut Vec<Action>) {
         use Local::{
-            AddressesChanged, Claim, Down, Parameters, Priority, Release, Start, Stop, Up,
+            AddressesChanged, Claim, Down, Parameters, Priority, Promote, Release, Start, Stop, Up,
+            Yield,
         };
         match (self.role, event) {
             (Role::Init, Event::Advert(_)) => self.count(Count::IgnoredInInit),
@@ -260,8 +279,13 @@ impl Machine {
                 }
             }
 
-            (Role::Init | Role::Backup(_) | Role::Fault, Event::Local(Priority(priority))) => {
+            (Role::Init | Role::Fault, Event::Local(Priority(priority))) => {
                 self.parameters.priority = priority;
+            }
+            (Role::Backup(mut backup), Event::Local(Priority(priority))) => {
+                self.parameters.priority = priority;
+                backup.reconsider();
+                self.role = Role::Backup(backup);
             }
             (Role::Master(master), Event::Local(Priority(priority))) => {
                 let parameters = self::Parameters {
@@ -271,8 +295,13 @@ impl Machine {
                 self.master_reloads(master, parameters, actions);
             }
 
-            (Role::Init | Role::Backup(_) | Role::Fault, Event::Local(Parameters(parameters))) => {
+            (Role::Init | Role::Fault, Event::Local(Parameters(parameters))) => {
                 self.parameters = parameters;
+            }
+            (Role::Backup(mut backup), Event::Local(Parameters(parameters))) => {
+                self.parameters = parameters;
+                backup.reconsider();
+                self.role = Role::Backup(backup);
             }
             (Role::Master(master), Event::Local(Parameters(parameters))) => {
                 self.master_reloads(master, parameters, actions);
@@ -283,16 +312,21 @@ impl Machine {
                 self.master_readdresses(master, actions);
             }
 
-            (Role::Init, Event::Local(Release | Claim)) => {
+            (Role::Init, Event::Local(Release)) => {
                 actions.push(Action::Report(Notice::Refused(Refusal::NotStarted)));
             }
-            (Role::Fault, Event::Local(Release)) => self.released = true,
-            (Role::Fault, Event::Local(Claim)) => {
-                let sources = self.faults.iter().cloned().collect();
-                actions.push(Action::Report(Notice::Refused(Refusal::Fault { sources })));
+            (Role::Init | Role::Backup(_) | Role::Fault, Event::Local(Claim)) => {
+                match self.refusal() {
+                    Some(refusal) => actions.push(Action::Report(Notice::Refused(refusal))),
+                    None => self.promote(Cause::Claimed, actions),
+                }
             }
-            (Role::Backup(_), Event::Local(Release)) => self.released = true,
-            (Role::Backup(_), Event::Local(Claim)) => self.claim(actions),
+            (Role::Fault, Event::Local(Release)) => self.released = true,
+            (Role::Backup(mut backup), Event::Local(Release)) => {
+                self.released = true;
+                backup.reconsider();
+                self.role = Role::Backup(backup);
+            }
             (Role::Master(master), Event::Local(Release)) => {
                 self.resign(&master, actions);
                 self.enter(
@@ -307,6 +341,20 @@ impl Machine {
                     self.reassert(master, actions);
                 }
             }
+
+            (Role::Backup(backup), Event::Local(Promote)) => {
+                if backup.is_ready() {
+                    self.take_over(backup, actions);
+                }
+            }
+            (Role::Init | Role::Master(_) | Role::Fault, Event::Local(Promote)) => {}
+
+            (Role::Master(master), Event::Local(Yield { member })) => {
+                self.resign(&master, actions);
+                let cause = Cause::Together { member };
+                self.enter(Role::Backup(Backup::new(self.now)), cause, actions);
+            }
+            (Role::Init | Role::Backup(_) | Role::Fault, Event::Local(Yield { .. })) => {}
         }
     }
 
@@ -319,7 +367,12 @@ impl Machine {
                 Cause::Started => Cause::AddressOwner,
                 other => other,
             };
-            self.promote(cause, actions);
+            match self.parameters.promotion {
+                Promotion::AtOnce => self.promote(cause, actions),
+                Promotion::Together => {
+                    self.enter(Role::Backup(Backup::owner(self.now)), cause, actions);
+                }
+            }
         } else {
             self.enter(Role::Backup(Backup::new(self.now)), cause, actions);
         }

@@ -131,6 +131,11 @@ pub enum Cause {
     Released,
     /// The operator claimed the addresses.
     Claimed,
+    /// It moves together with another instance, which lost its addresses.
+    Together {
+        /// The other.
+        member: String,
+    },
     /// The agent stopped the instance.
     Stopped,
 }
@@ -180,6 +185,9 @@ impl fmt::Display for Cause {
             Self::Recovered { source } => write!(f, "{source} is up again"),
             Self::Released => write!(f, "released by the operator"),
             Self::Claimed => write!(f, "claimed by the operator"),
+            Self::Together { member } => {
+                write!(f, "{member}, of the same sync group, is no longer master")
+            }
             Self::Stopped => write!(f, "stopped"),
         }
     }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Action, Advert, Cause, Count, Machine, Notice, Parameters, Preempt, Refusal, Role};
+use super::{
+    Action, Advert, Cause, Count, Machine, Notice, Parameters, Preempt, Promotion, Refusal, Role,
+};
 use crate::vrrp::packet::Version;
 use crate::vrrp::timers;
 
@@ -20,6 +22,10 @@ pub(super) struct Backup {
     would_preempt: Option<Instant>,
     /// Time was lost: do not take over before.
     listen_until: Option<Instant>,
+    /// It owns the addresses and waits for nobody but those it moves together with.
+    owner: bool,
+    /// It would take over, and waits for those it moves together with.
+    ready: bool,
 }
 
 /// Why a backup's time has come.
@@ -31,6 +37,8 @@ pub(super) enum Due {
     Resigned,
     /// The delay before preempting is over.
     Preempt,
+    /// It owns the addresses.
+    Owner,
 }
 
 /// What to do about a master of lower priority.
@@ -50,7 +58,26 @@ impl Backup {
             resigned: None,
             would_preempt: None,
             listen_until: None,
+            owner: false,
+            ready: false,
         }
+    }
+
+    /// One that waits for nobody but those it moves together with.
+    pub(super) fn owner(now: Instant) -> Self {
+        Self {
+            owner: true,
+            ..Self::new(now)
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// What it goes by has changed: whether it would take over is to be found out again.
+    pub(super) fn reconsider(&mut self) {
+        self.ready = false;
     }
 
     /// A stronger advert, or one of the same strength, is followed.
@@ -115,7 +142,9 @@ impl Backup {
             (Some(at), Preempt::After(delay)) => Some((at + delay, Due::Preempt)),
             (Some(_), Preempt::Never) | (None, Preempt::Never | Preempt::After(_)) => None,
         };
-        let all = [Some(silence), resigned, preempt].into_iter().flatten();
+        let owner = self.owner.then_some((self.since, Due::Owner));
+        let all = [Some(silence), resigned, preempt, owner];
+        let all = all.into_iter().flatten();
         let (at, due) = all.min_by_key(|(at, _)| *at).unwrap_or(silence);
         (self.listen_until.map_or(at, |until| at.max(until)), due)
     }
@@ -149,8 +178,8 @@ impl Machine {
 
     /// RFC 9568 §6.4.2: the timer of the silent master.
     pub(super) fn backup_waited(&mut self, mut backup: Backup, actions: &mut Vec<Action>) {
-        let (at, due) = backup.deadline(&self.parameters);
-        if at > self.now {
+        let (at, _) = backup.deadline(&self.parameters);
+        if at > self.now || backup.ready {
             return;
         }
         let interval = backup.interval(&self.parameters);
@@ -162,12 +191,26 @@ impl Machine {
             actions.push(Action::Report(Notice::LostTime { lost, listens }));
             return;
         }
+        match self.parameters.promotion {
+            Promotion::AtOnce => self.take_over(backup, actions),
+            Promotion::Together => {
+                backup.ready = true;
+                self.role = Role::Backup(backup);
+            }
+        }
+    }
+
+    /// The time has come.
+    pub(super) fn take_over(&mut self, backup: Backup, actions: &mut Vec<Action>) {
+        let (at, due) = backup.deadline(&self.parameters);
+        let lost = self.now.saturating_duration_since(at);
         let master = self.peer.map(|peer| peer.address);
         let own = self.parameters.priority.get();
         let weaker = self.peer().filter(|peer| {
             peer.priority < own && self.now.duration_since(peer.heard) < self.patience()
         });
         let cause = match (due, weaker) {
+            (Due::Owner, _) => Cause::AddressOwner,
             (Due::Resigned, _) => Cause::Resigned { master },
             (Due::Silence(_) | Due::Preempt, Some(peer)) => Cause::Preempted {
                 master: peer.address,
@@ -186,22 +229,18 @@ impl Machine {
         self.promote(cause, actions);
     }
 
-    /// The operator wants the addresses here.
-    pub(super) fn claim(&mut self, actions: &mut Vec<Action>) {
+    /// Whether the addresses would be taken back at once if the operator claimed them.
+    pub(super) fn stronger_master(&self) -> Option<Refusal> {
         let own = self.parameters.priority.get();
         let ours = (own, self.parameters.source);
         let stronger = self
             .peer
-            .filter(|peer| beats((peer.priority, peer.address), ours));
-        if let Some(peer) = stronger {
-            let refusal = Refusal::MasterIsStronger {
-                master: peer.address,
-                priority: peer.priority,
-                own,
-            };
-            return actions.push(Action::Report(Notice::Refused(refusal)));
-        }
-        self.promote(Cause::Claimed, actions);
+            .filter(|peer| beats((peer.priority, peer.address), ours))?;
+        Some(Refusal::MasterIsStronger {
+            master: stronger.address,
+            priority: stronger.priority,
+            own,
+        })
     }
 }
 

@@ -40,6 +40,13 @@ pub enum Local {
     Release,
     /// By hand: take the addresses, also without preemption and without delay.
     Claim,
+    /// All that move together are ready: take over. Does nothing to one that is not ready.
+    Promote,
+    /// One of those that move together has lost its addresses: give them up too.
+    Yield {
+        /// Its name.
+        member: String,
+    },
 }
 
 /// Any of the three.

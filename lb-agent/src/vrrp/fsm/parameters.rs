@@ -29,6 +29,17 @@ pub struct Parameters {
     pub announce_delay: Duration,
     /// Between refreshing announcements; zero: none.
     pub announce_refresh: Duration,
+    /// Whether it takes over by itself.
+    pub promotion: Promotion,
+}
+
+/// Whether a router takes over by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promotion {
+    /// As soon as it may.
+    AtOnce,
+    /// It moves together with others: once it may, it is [ready](super::Machine::is_ready) and waits to be told.
+    Together,
 }
 
 /// What a backup does about a master of lower priority.

@@ -5,6 +5,7 @@ mod local;
 mod lost_time;
 mod master;
 mod table;
+mod together;
 
 use std::num::NonZeroU8;
 
@@ -39,6 +40,15 @@ fn parameters(own: u8) -> Parameters {
         preempt: Preempt::After(Duration::ZERO),
         announce_delay: Duration::ZERO,
         announce_refresh: Duration::ZERO,
+        promotion: Promotion::AtOnce,
+    }
+}
+
+/// The same, of one that moves together with others.
+fn together(own: u8) -> Parameters {
+    Parameters {
+        promotion: Promotion::Together,
+        ..parameters(own)
     }
 }
 

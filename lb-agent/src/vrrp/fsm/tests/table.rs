@@ -13,14 +13,17 @@ enum From {
     /// Master that has said nothing for 5 s and listens.
     Listening,
     Fault,
+    /// A backup that would take over, and waits for those it moves together with.
+    Ready,
 }
 
-const STATES: [From; 5] = [
+const STATES: [From; 6] = [
     From::Init,
     From::Backup,
     From::Master,
     From::Listening,
     From::Fault,
+    From::Ready,
 ];
 
 /// Something that happens.
@@ -42,9 +45,11 @@ enum On {
     Addresses,
     Release,
     Claim,
+    Promote,
+    Yield,
 }
 
-const EVENTS: [On; 16] = [
+const EVENTS: [On; 18] = [
     On::Higher,
     On::EqualGreaterAddress,
     On::EqualLesserAddress,
@@ -61,6 +66,8 @@ const EVENTS: [On; 16] = [
     On::Addresses,
     On::Release,
     On::Claim,
+    On::Promote,
+    On::Yield,
 ];
 
 fn life(from: From) -> Life {
@@ -79,6 +86,12 @@ fn life(from: From) -> Life {
             life
         }
         From::Fault => Life::fault(parameters(100)),
+        From::Ready => {
+            let mut life = Life::backup(together(100));
+            assert_eq!(life.fires(), "");
+            assert!(life.machine.is_ready());
+            life
+        }
     }
 }
 
@@ -103,13 +116,17 @@ fn happens(life: &mut Life, on: On) -> String {
         On::Up => life.local(Local::Up("interface eth0".into())),
         On::Priority => life.local(Local::Priority(priority(120))),
         On::Parameters => {
-            let mut new = parameters(100);
+            let mut new = life.machine.parameters().clone();
             new.advert_interval = 5 * S;
             life.local(Local::Parameters(new))
         }
         On::Addresses => life.local(Local::AddressesChanged),
         On::Release => life.local(Local::Release),
         On::Claim => life.local(Local::Claim),
+        On::Promote => life.local(Local::Promote),
+        On::Yield => life.local(Local::Yield {
+            member: "VI_2".into(),
+        }),
     }
 }
 
@@ -139,6 +156,8 @@ fn table() -> Vec<(From, On, String, State)> {
         row(From::Init, On::Addresses, "", Init),
         row(From::Init, On::Release, "refused", Init),
         row(From::Init, On::Claim, "refused", Init),
+        row(From::Init, On::Promote, "", Init),
+        row(From::Init, On::Yield, "", Init),
 
         row(From::Backup, On::Higher, "", Backup),
         row(From::Backup, On::EqualGreaterAddress, "", Backup),
@@ -157,6 +176,8 @@ fn table() -> Vec<(From, On, String, State)> {
         row(From::Backup, On::Release, "", Backup),
         // Its master is stronger.
         row(From::Backup, On::Claim, "refused", Backup),
+        row(From::Backup, On::Promote, "", Backup),
+        row(From::Backup, On::Yield, "", Backup),
 
         row(From::Master, On::Higher, DEMOTED, Backup),
         row(From::Master, On::EqualGreaterAddress, DEMOTED, Backup),
@@ -174,6 +195,8 @@ fn table() -> Vec<(From, On, String, State)> {
         row(From::Master, On::Addresses, "advert 100, add, announce First", Master),
         (From::Master, On::Release, after("advert 0", DEMOTED), Backup),
         row(From::Master, On::Claim, "", Master),
+        row(From::Master, On::Promote, "", Master),
+        (From::Master, On::Yield, after("advert 0", DEMOTED), Backup),
 
         row(From::Listening, On::Higher, DEMOTED, Backup),
         row(From::Listening, On::EqualGreaterAddress, DEMOTED, Backup),
@@ -191,6 +214,8 @@ fn table() -> Vec<(From, On, String, State)> {
         row(From::Listening, On::Addresses, "add", Master),
         row(From::Listening, On::Release, DEMOTED, Backup),
         row(From::Listening, On::Claim, "advert 100, announce First", Master),
+        row(From::Listening, On::Promote, "", Master),
+        row(From::Listening, On::Yield, DEMOTED, Backup),
 
         row(From::Fault, On::Higher, "", Fault),
         row(From::Fault, On::EqualGreaterAddress, "", Fault),
@@ -208,6 +233,27 @@ fn table() -> Vec<(From, On, String, State)> {
         row(From::Fault, On::Addresses, "", Fault),
         row(From::Fault, On::Release, "", Fault),
         row(From::Fault, On::Claim, "refused", Fault),
+        row(From::Fault, On::Promote, "", Fault),
+        row(From::Fault, On::Yield, "", Fault),
+
+        row(From::Ready, On::Higher, "", Backup),
+        row(From::Ready, On::EqualGreaterAddress, "", Backup),
+        row(From::Ready, On::EqualLesserAddress, "", Backup),
+        row(From::Ready, On::Lower, "", Backup),
+        row(From::Ready, On::Zero, "", Backup),
+        row(From::Ready, On::TimerEarly, "", Backup),
+        row(From::Ready, On::TimerDue, "", Backup),
+        row(From::Ready, On::Start, "", Backup),
+        row(From::Ready, On::Stop, "backup -> init, notify init", Init),
+        row(From::Ready, On::Down, "backup -> fault, notify fault", Fault),
+        row(From::Ready, On::Up, "", Backup),
+        row(From::Ready, On::Priority, "", Backup),
+        row(From::Ready, On::Parameters, "", Backup),
+        row(From::Ready, On::Addresses, "", Backup),
+        row(From::Ready, On::Release, "", Backup),
+        row(From::Ready, On::Claim, "refused", Backup),
+        row(From::Ready, On::Promote, PROMOTED, Master),
+        row(From::Ready, On::Yield, "", Backup),
     ]
 }
 
@@ -232,7 +278,7 @@ fn every_state_answers_every_event() {
 fn a_state_with_something_to_wait_for_has_a_deadline_and_the_others_have_none() {
     for from in STATES {
         let life = life(from);
-        let waits = !matches!(from, From::Init | From::Fault);
+        let waits = !matches!(from, From::Init | From::Fault | From::Ready);
         assert_eq!(life.machine.next_deadline().is_some(), waits, "{from:?}");
     }
 }
