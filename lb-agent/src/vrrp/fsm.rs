@@ -31,6 +31,13 @@
 //! it says anything. If it hears another master meanwhile, it yields, also to a weaker one, and then is a backup like any
 //! other, with its delay before it preempts. A backup whose deadline comes late by an interval or more listens too, once,
 //! before it takes the silence for the master's.
+//!
+//! # Two masters
+//!
+//! When a split heals, one of two masters yields, and switches beside it must learn where the addresses are. The other one
+//! announces them anew once it knows that there were two. It may not know: whoever yields may have been silent since the
+//! split healed. So whoever yields says so: by one last advert if it is the weaker, else by a resignation, which does not
+//! make the other one yield.
 
 mod action;
 mod backup;
@@ -349,8 +356,9 @@ impl Machine {
             }
             (Role::Init | Role::Master(_) | Role::Fault, Event::Local(Promote)) => {}
 
-            (Role::Master(master), Event::Local(Yield { member })) => {
-                self.resign(&master, actions);
+            (Role::Master(_), Event::Local(Yield { member })) => {
+                // Also where time was lost: whoever is master instead must know that we were, and announce the addresses.
+                self.send(0, actions);
                 let cause = Cause::Together { member };
                 self.enter(Role::Backup(Backup::new(self.now)), cause, actions);
             }

@@ -104,8 +104,10 @@ impl Backup {
                 Some(at.unwrap_or_else(|| self.deadline(parameters).0))
             }
         };
+        // Who has listened once since it last gave way need not do so at every advert of a weaker master.
+        let listen_until = self.listen_until;
         self.follow(interval, now);
-        self.would_preempt = would_preempt;
+        (self.would_preempt, self.listen_until) = (would_preempt, listen_until);
         Weaker::Follow
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Master {
     next_advert: Instant,
     /// When a weaker master was last answered out of turn.
     answered: Option<Instant>,
+    /// When a first burst of announcements was last sent.
+    announced: Instant,
     /// What is announced next, and when.
     announce: Option<(Instant, Burst)>,
     /// Time was lost: say nothing before.
@@ -39,6 +41,7 @@ impl Master {
             sent: now,
             next_advert: now + parameters.advert_interval,
             answered: None,
+            announced: now,
             announce: None,
             listening: None,
         };
@@ -71,8 +74,24 @@ impl Master {
         answers
     }
 
+    /// Whether to announce the addresses now because another master was heard: once in an interval. What that other
+    /// master announced may have come after our last announcement, so if that was a short while ago, there will be one more.
+    pub(super) fn announces(&mut self, parameters: &Parameters, now: Instant) -> bool {
+        let again = self.announced + parameters.advert_interval;
+        if again <= now {
+            self.announced(parameters, now);
+            return true;
+        }
+        self.announce = match self.announce {
+            Some((at, Burst::Second)) => Some((at, Burst::Second)),
+            Some((_, Burst::First | Burst::Refresh)) | None => Some((again, Burst::Second)),
+        };
+        false
+    }
+
     /// The first burst of announcements goes out now.
     pub(super) fn announced(&mut self, parameters: &Parameters, now: Instant) {
+        self.announced = now;
         self.announce = match parameters.announce_delay {
             Duration::ZERO => refresh(parameters, now),
             delay => Some((now + delay, Burst::Second)),
@@ -147,8 +166,13 @@ impl Machine {
             if master.listening().is_none() {
                 // Whoever heard it too waits for no more than its skew.
                 master.advertised(&self.parameters, self.now);
+                let announces = master.announces(&self.parameters, self.now);
                 self.role = Role::Master(master);
                 self.send(own, actions);
+                if announces {
+                    // It was master beside us: switches have learned that the addresses are there.
+                    actions.push(Action::Announce(Burst::First));
+                }
             }
             return;
         }
@@ -164,6 +188,14 @@ impl Machine {
                 master: advert.source,
                 slept,
             };
+            match beats(
+                (advert.priority, advert.source),
+                (own, self.parameters.source),
+            ) {
+                true => self.send(own, actions),
+                // An advert of ours would have it yield.
+                false => self.send(0, actions),
+            }
             return follow(self, cause, actions);
         }
         if self.parameters.is_owner() && advert.priority == own {
@@ -186,17 +218,21 @@ impl Machine {
                     own,
                 },
             };
+            // One last advert: the other may not have heard us yet, and must know that we were master too, to announce the
+            // addresses anew. keepalived has it as vrrp_higher_prio_send_advert.
+            self.send(own, actions);
             return follow(self, cause, actions);
         }
         // RFC 9568 §6.4.3: at once, so that the other yields and switches learn anew where the addresses are. RFC 3768 only
         // discards; keepalived answers in both versions.
         if master.answers(&self.parameters, self.now) {
-            master.announced(&self.parameters, self.now);
             self.count(Count::WeakerAnswered);
             self.send(own, actions);
-            actions.push(Action::Announce(Burst::First));
         } else {
             self.count(Count::WeakerDiscarded);
+        }
+        if master.announces(&self.parameters, self.now) {
+            actions.push(Action::Announce(Burst::First));
         }
         self.role = Role::Master(master);
     }

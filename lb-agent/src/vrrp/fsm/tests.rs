@@ -147,6 +147,8 @@ impl Life {
 const PROMOTED: &str = "advert 100, ours, add, announce First, backup -> master, notify master";
 /// What an unannounced demotion does, in order.
 const DEMOTED: &str = "remove, not ours, master -> backup, notify backup";
+/// What yielding to another master does, in order: it is told that there were two.
+const YIELDED: &str = "advert 100, remove, not ours, master -> backup, notify backup";
 
 /// Actions in short.
 fn words(actions: &[Action]) -> String {

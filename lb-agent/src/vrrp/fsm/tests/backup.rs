@@ -181,13 +181,13 @@ fn a_delayed_preemption_is_called_off_by_a_stronger_master() {
 #[test]
 fn of_two_equals_that_promote_together_the_greater_address_stays() {
     let mut lesser = Life::master(parameters(100));
-    assert_eq!(lesser.hears(advert(9, 100)), DEMOTED);
+    assert_eq!(lesser.hears(advert(9, 100)), YIELDED);
     assert_eq!(
         lesser.cause(),
         "192.0.2.9 has our priority of 100 and the higher address"
     );
     let mut greater = Life::master(parameters(100));
-    assert_eq!(greater.hears(advert(2, 100)), "advert 100, announce First");
+    assert_eq!(greater.hears(advert(2, 100)), "advert 100");
 }
 
 // V59

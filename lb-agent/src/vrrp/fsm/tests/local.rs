@@ -78,7 +78,7 @@ fn a_new_priority_is_advertised_at_once_and_an_old_one_is_not_said_again() {
 fn a_master_whose_priority_falls_is_outbid() {
     let mut life = Life::master(parameters(100));
     life.local(Local::Priority(priority(80)));
-    assert_eq!(life.hears(advert(2, 90)), DEMOTED);
+    assert_eq!(life.hears(advert(2, 90)), YIELDED.replace("100", "80"));
 }
 
 #[test]

@@ -76,6 +76,8 @@ fn life(from: From) -> Life {
         From::Backup => Life::backup(parameters(100)),
         From::Master => {
             let mut life = Life::master(parameters(100));
+            life.fires();
+            life.fires();
             life.pass(S / 10);
             life
         }
@@ -179,11 +181,11 @@ fn table() -> Vec<(From, On, String, State)> {
         row(From::Backup, On::Promote, "", Backup),
         row(From::Backup, On::Yield, "", Backup),
 
-        row(From::Master, On::Higher, DEMOTED, Backup),
-        row(From::Master, On::EqualGreaterAddress, DEMOTED, Backup),
+        row(From::Master, On::Higher, YIELDED, Backup),
+        row(From::Master, On::EqualGreaterAddress, YIELDED, Backup),
         row(From::Master, On::EqualLesserAddress, "advert 100, announce First", Master),
         row(From::Master, On::Lower, "advert 100, announce First", Master),
-        row(From::Master, On::Zero, "advert 100", Master),
+        row(From::Master, On::Zero, "advert 100, announce First", Master),
         row(From::Master, On::TimerEarly, "", Master),
         row(From::Master, On::TimerDue, "advert 100", Master),
         row(From::Master, On::Start, "", Master),
@@ -198,10 +200,10 @@ fn table() -> Vec<(From, On, String, State)> {
         row(From::Master, On::Promote, "", Master),
         (From::Master, On::Yield, after("advert 0", DEMOTED), Backup),
 
-        row(From::Listening, On::Higher, DEMOTED, Backup),
-        row(From::Listening, On::EqualGreaterAddress, DEMOTED, Backup),
-        row(From::Listening, On::EqualLesserAddress, DEMOTED, Backup),
-        row(From::Listening, On::Lower, DEMOTED, Backup),
+        row(From::Listening, On::Higher, YIELDED, Backup),
+        row(From::Listening, On::EqualGreaterAddress, YIELDED, Backup),
+        (From::Listening, On::EqualLesserAddress, after("advert 0", DEMOTED), Backup),
+        (From::Listening, On::Lower, after("advert 0", DEMOTED), Backup),
         row(From::Listening, On::Zero, "", Master),
         row(From::Listening, On::TimerEarly, "", Master),
         row(From::Listening, On::TimerDue, "advert 100, announce First", Master),
@@ -215,7 +217,7 @@ fn table() -> Vec<(From, On, String, State)> {
         row(From::Listening, On::Release, DEMOTED, Backup),
         row(From::Listening, On::Claim, "advert 100, announce First", Master),
         row(From::Listening, On::Promote, "", Master),
-        row(From::Listening, On::Yield, DEMOTED, Backup),
+        (From::Listening, On::Yield, after("advert 0", DEMOTED), Backup),
 
         row(From::Fault, On::Higher, "", Fault),
         row(From::Fault, On::EqualGreaterAddress, "", Fault),
