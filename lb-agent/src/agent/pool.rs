@@ -88,7 +88,11 @@ impl Pool {
     /// Where the configuration was not validated.
     pub fn new(config: &Config) -> Result<Self, PoolError> {
         let mut next_target = 0;
-        let services = config.services.iter().map(|service| PoolService::new(service, &mut next_target)).collect::<Result<_, _>>()?;
+        let services = config
+            .services
+            .iter()
+            .map(|service| PoolService::new(service, &mut next_target))
+            .collect::<Result<_, _>>()?;
         Ok(Self { services })
     }
 
@@ -101,11 +105,18 @@ impl Pool {
     pub fn inherit(&mut self, inheritance: &Inheritance) {
         for service in &mut self.services {
             for real_server in &mut service.real_servers {
-                let known = inheritance.backend(&service.keys, real_server.address, real_server.port.unwrap_or(0));
-                let (Some(known), Some(target)) = (known, &mut real_server.target) else { continue };
+                let known = inheritance.backend(
+                    &service.keys,
+                    real_server.address,
+                    real_server.port.unwrap_or(0),
+                );
+                let (Some(known), Some(target)) = (known, &mut real_server.target) else {
+                    continue;
+                };
                 if BackendState::try_from(known.state) == Ok(BackendState::Down) {
                     real_server.state = BackendState::Down;
-                    real_server.reason = "down before the agent was restarted, not checked since".to_owned();
+                    real_server.reason =
+                        "down before the agent was restarted, not checked since".to_owned();
                     target.initial = State::Down;
                 }
             }
@@ -114,20 +125,34 @@ impl Pool {
 
     /// Everything that is to be checked.
     pub fn targets(&self) -> Vec<Target> {
-        self.real_servers().filter_map(|real_server| real_server.target.clone()).collect()
+        self.real_servers()
+            .filter_map(|real_server| real_server.target.clone())
+            .collect()
     }
 
     /// Addresses whose next hops are needed.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.real_servers().map(|real_server| real_server.address).collect::<BTreeSet<_>>().into_iter().collect()
+        self.real_servers()
+            .map(|real_server| real_server.address)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     /// What the tables take at most.
     pub fn demand(&self) -> Demand {
         Demand {
-            services: self.services.iter().map(|service| service.keys.len() as u32 * 2).sum(),
+            services: self
+                .services
+                .iter()
+                .map(|service| service.keys.len() as u32 * 2)
+                .sum(),
             backends: self.real_servers().count() as u32,
-            slots: self.services.iter().map(|service| service.table_size.slots()).sum(),
+            slots: self
+                .services
+                .iter()
+                .map(|service| service.table_size.slots())
+                .sum(),
         }
     }
 
@@ -149,19 +174,33 @@ impl Pool {
 
     /// What the data plane is to do, given where the real servers are.
     pub fn desired(&mut self, next_hops: &NextHops, devices: Vec<Device>) -> Desired {
-        let services = self.services.iter_mut().map(|service| service.desired(next_hops)).collect();
+        let services = self
+            .services
+            .iter_mut()
+            .map(|service| service.desired(next_hops))
+            .collect();
         Desired { services, devices }
     }
 
     fn real_servers(&self) -> impl Iterator<Item = &PoolRealServer> {
-        self.services.iter().flat_map(|service| &service.real_servers)
+        self.services
+            .iter()
+            .flat_map(|service| &service.real_servers)
     }
 
     fn find(&self, id: TargetId) -> Option<(usize, usize)> {
-        self.services.iter().enumerate().find_map(|(index, service)| {
-            let is_it = |real_server: &PoolRealServer| real_server.target.as_ref().is_some_and(|target| target.id == id);
-            Some((index, service.real_servers.iter().position(is_it)?))
-        })
+        self.services
+            .iter()
+            .enumerate()
+            .find_map(|(index, service)| {
+                let is_it = |real_server: &PoolRealServer| {
+                    real_server
+                        .target
+                        .as_ref()
+                        .is_some_and(|target| target.id == id)
+                };
+                Some((index, service.real_servers.iter().position(is_it)?))
+            })
     }
 }
 
@@ -171,14 +210,24 @@ impl PoolService {
             Listen::Addresses(addresses) => addresses.clone(),
             Listen::Fwmark(_) => Vec::new(),
         };
-        let table_size = TableSize::try_from(service.table_size)
-            .map_err(|source| PoolError::TableSize { service: service.name.clone(), source })?;
+        let table_size =
+            TableSize::try_from(service.table_size).map_err(|source| PoolError::TableSize {
+                service: service.name.clone(),
+                source,
+            })?;
         Ok(Self {
             name: service.name.clone(),
-            keys: listen.iter().filter_map(|&address| service_key(address, service.protocol)).collect(),
+            keys: listen
+                .iter()
+                .filter_map(|&address| service_key(address, service.protocol))
+                .collect(),
             listen,
             protocol: service.protocol,
-            real_servers: service.real_servers.iter().map(|real_server| PoolRealServer::new(real_server, next_target)).collect(),
+            real_servers: service
+                .real_servers
+                .iter()
+                .map(|real_server| PoolRealServer::new(real_server, next_target))
+                .collect(),
             table_size,
             table: CachedTable::default(),
         })
@@ -187,7 +236,9 @@ impl PoolService {
     fn desired(&mut self, next_hops: &NextHops) -> Service {
         let members: Vec<Member> = (0..)
             .zip(&self.real_servers)
-            .filter(|(_, real_server)| real_server.state == BackendState::Up && real_server.weight > 0)
+            .filter(|(_, real_server)| {
+                real_server.state == BackendState::Up && real_server.weight > 0
+            })
             .map(|(position, real_server)| Member {
                 address: real_server.address,
                 port: real_server.port.unwrap_or(0),
@@ -196,7 +247,9 @@ impl PoolService {
             })
             .collect();
         if members != self.table.members {
-            let slots = balance::maglev::table(&members, self.table_size).unwrap_or_default().into();
+            let slots = balance::maglev::table(&members, self.table_size)
+                .unwrap_or_default()
+                .into();
             self.table = CachedTable { members, slots };
         }
         Service {
@@ -204,7 +257,11 @@ impl PoolService {
             keys: self.keys.clone(),
             owner: ALWAYS_OWNED,
             table: Arc::clone(&self.table.slots),
-            real_servers: self.real_servers.iter().map(|real_server| real_server.desired(next_hops)).collect(),
+            real_servers: self
+                .real_servers
+                .iter()
+                .map(|real_server| real_server.desired(next_hops))
+                .collect(),
         }
     }
 }
@@ -228,14 +285,22 @@ impl PoolRealServer {
                     retry_interval: check.retry_interval,
                 },
             };
-            Target { id, spec, initial: State::Up }
+            Target {
+                id,
+                spec,
+                initial: State::Up,
+            }
         });
         Self {
             address: real_server.address,
             port: real_server.port,
             weight: real_server.weight,
             state: BackendState::Up,
-            reason: if is_checked { "not checked yet".to_owned() } else { "no check is configured".to_owned() },
+            reason: if is_checked {
+                "not checked yet".to_owned()
+            } else {
+                "no check is configured".to_owned()
+            },
             target,
         }
     }
@@ -258,9 +323,13 @@ impl PoolRealServer {
 
     fn desired(&self, next_hops: &NextHops) -> RealServer {
         let (mode, next_hop) = match next_hops.get(&self.address) {
-            Some(network::NextHop::Resolved { mac, ifindex, .. }) => {
-                (Mode::Dr, NextHop::Via { mac: *mac, device: *ifindex })
-            }
+            Some(network::NextHop::Resolved { mac, ifindex, .. }) => (
+                Mode::Dr,
+                NextHop::Via {
+                    mac: *mac,
+                    device: *ifindex,
+                },
+            ),
             Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved),
             Some(network::NextHop::Unresolved { .. }) | None => (Mode::Dr, NextHop::Unresolved),
         };

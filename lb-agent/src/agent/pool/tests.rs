@@ -1,9 +1,5 @@
 use super::*;
-use std::{
-    collections::BTreeMap,
-    io::Write as _,
-    time::Instant,
-};
+use std::{collections::BTreeMap, io::Write as _, time::Instant};
 
 const CONFIG: &str = r#"
 [[service]]
@@ -38,24 +34,38 @@ address = "192.0.2.21"
 "#;
 
 fn pool() -> Pool {
-    let directory = std::env::temp_dir().join(format!("lb-pool-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let directory = std::env::temp_dir().join(format!(
+        "lb-pool-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     std::fs::create_dir_all(&directory).expect("a folder for the test");
     let path = directory.join("lb.toml");
-    std::fs::File::create(&path).and_then(|mut file| file.write_all(CONFIG.as_bytes())).expect("a file for the test");
+    std::fs::File::create(&path)
+        .and_then(|mut file| file.write_all(CONFIG.as_bytes()))
+        .expect("a file for the test");
     let loaded = config::load(&path);
     std::fs::remove_dir_all(&directory).expect("the test's own folder");
-    Pool::new(&loaded.unwrap_or_else(|report| panic!("{report}")).config).expect("a valid configuration")
+    Pool::new(&loaded.unwrap_or_else(|report| panic!("{report}")).config)
+        .expect("a valid configuration")
 }
 
 fn event(target: &Target, state: State) -> Event {
-    Event { target: target.id, state, reason: "the test says so".to_owned(), at: Instant::now() }
+    Event {
+        target: target.id,
+        state,
+        reason: "the test says so".to_owned(),
+        at: Instant::now(),
+    }
 }
 
 /// How many slots each real server of the first service owns.
 fn shares(pool: &mut Pool) -> Vec<usize> {
     let desired = pool.desired(&NextHops::new(), Vec::new());
     let web = &desired.services[0];
-    (0..web.real_servers.len() as u32).map(|owner| web.table.iter().filter(|&&slot| slot == owner).count()).collect()
+    (0..web.real_servers.len() as u32)
+        .map(|owner| web.table.iter().filter(|&&slot| slot == owner).count())
+        .collect()
 }
 
 #[test]
@@ -70,14 +80,22 @@ fn shares_follow_the_weights_and_weight_0_has_none() {
 fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
     let mut pool = pool();
     let target = pool.targets()[1].clone();
-    let before = pool.desired(&NextHops::new(), Vec::new()).services[0].table.clone();
+    let before = pool.desired(&NextHops::new(), Vec::new()).services[0]
+        .table
+        .clone();
 
     assert!(pool.on_health(&event(&target, State::Down)).is_some());
     assert_eq!(shares(&mut pool), [251, 0, 0]);
-    assert!(pool.on_health(&event(&target, State::Down)).is_none(), "nothing new");
+    assert!(
+        pool.on_health(&event(&target, State::Down)).is_none(),
+        "nothing new"
+    );
 
     assert!(pool.on_health(&event(&target, State::Up)).is_some());
-    assert_eq!(pool.desired(&NextHops::new(), Vec::new()).services[0].table, before);
+    assert_eq!(
+        pool.desired(&NextHops::new(), Vec::new()).services[0].table,
+        before
+    );
 }
 
 #[test]
@@ -86,7 +104,11 @@ fn with_every_real_server_dead_the_table_is_empty() {
     for target in pool.targets() {
         let _ = pool.on_health(&event(&target, State::Down));
     }
-    assert!(pool.desired(&NextHops::new(), Vec::new()).services[0].table.is_empty());
+    assert!(
+        pool.desired(&NextHops::new(), Vec::new()).services[0]
+            .table
+            .is_empty()
+    );
 }
 
 #[test]
@@ -102,7 +124,10 @@ fn an_unchanged_table_is_the_same_memory() {
     let mut pool = pool();
     let first = pool.desired(&NextHops::new(), Vec::new());
     let second = pool.desired(&NextHops::new(), Vec::new());
-    assert!(Arc::ptr_eq(&first.services[0].table, &second.services[0].table));
+    assert!(Arc::ptr_eq(
+        &first.services[0].table,
+        &second.services[0].table
+    ));
 }
 
 #[test]
@@ -118,12 +143,29 @@ fn next_hops_become_frames_or_the_host_itself_or_nothing_yet() {
     let mac = [2, 0, 0, 0, 0, 1];
     let address = |last| IpAddr::from([192, 0, 2, last]);
     let next_hops = BTreeMap::from([
-        (address(21), network::NextHop::Resolved { mac, ifindex: 7, mtu: 1500, source: None }),
+        (
+            address(21),
+            network::NextHop::Resolved {
+                mac,
+                ifindex: 7,
+                mtu: 1500,
+                source: None,
+            },
+        ),
         (address(22), network::NextHop::Local),
-        (address(23), network::NextHop::Unresolved { reason: "no route to host".to_owned() }),
+        (
+            address(23),
+            network::NextHop::Unresolved {
+                reason: "no route to host".to_owned(),
+            },
+        ),
     ]);
     let desired = pool.desired(&next_hops, Vec::new());
-    let ways: Vec<_> = desired.services[0].real_servers.iter().map(|server| (server.mode, server.next_hop)).collect();
+    let ways: Vec<_> = desired.services[0]
+        .real_servers
+        .iter()
+        .map(|server| (server.mode, server.next_hop))
+        .collect();
     assert_eq!(
         ways,
         [
@@ -140,5 +182,8 @@ fn each_real_server_is_resolved_once_and_demand_counts_all() {
     assert_eq!(pool.addresses().len(), 3);
     let demand = pool.demand();
     assert_eq!((demand.backends, demand.slots), (4, 502));
-    assert!(demand.services >= 5, "three listen addresses, and two addresses by themselves");
+    assert!(
+        demand.services >= 5,
+        "three listen addresses, and two addresses by themselves"
+    );
 }
