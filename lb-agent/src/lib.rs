@@ -10,3 +10,4 @@ pub mod health;
 mod log;
 pub mod network;
 pub mod sys;
+pub mod vrrp;
