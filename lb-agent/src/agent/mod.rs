@@ -132,16 +132,16 @@ impl Agent {
     }
 
     fn on_health(&mut self, event: health::Event) {
-        let Some((service, real_server)) = self.pool.on_health(&event) else { return };
-        let address = real_server.display_address();
-        tracing::info!(
-            service = service.name,
-            real_server = address,
-            state = real_server.state_name(),
-            reason = real_server.reason,
-            "real server changed"
-        );
-        self.is_dirty = true;
+        for (service, real_server) in self.pool.on_health(&event) {
+            tracing::info!(
+                service = service.name,
+                real_server = real_server.display_address(),
+                state = real_server.state_name(),
+                reason = real_server.reason,
+                "real server changed"
+            );
+            self.is_dirty = true;
+        }
     }
 
     /// A next hop is one word: it needs no commit.

@@ -14,7 +14,6 @@
 //! there are), so the same configuration gives the same load.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -25,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::fsm::{Check, Outcome, State, Timing};
-use super::tcp;
+use super::probe::Probe;
 
 /// Events that may wait for whoever acts on them, as the depth of the channel handed to [`Driver::spawn`].
 ///
@@ -43,12 +42,8 @@ pub struct TargetId(pub u32);
 /// What is checked, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// Whom to connect to.
-    pub address: IpAddr,
-    /// Where, in host byte order.
-    pub port: u16,
-    /// The local address to connect from; `None`: the kernel's choice.
-    pub source: Option<IpAddr>,
+    /// What.
+    pub probe: Probe,
     /// When, and how many results it takes.
     pub timing: Timing,
 }
@@ -230,7 +225,7 @@ impl Task {
                         return;
                     }
                     let old = std::mem::replace(&mut spec, self.spec.borrow_and_update().clone());
-                    if (old.address, old.port, old.source) == (spec.address, spec.port, spec.source) {
+                    if old.probe == spec.probe {
                         check.set_timing(spec.timing, now());
                     } else {
                         runs.clear();
@@ -296,8 +291,7 @@ impl Task {
 
 async fn run_once(spec: Spec) -> Run {
     let start = now();
-    let to = SocketAddr::new(spec.address, spec.port);
-    let outcome = tcp::check(to, spec.source, spec.timing.timeout).await;
+    let outcome = spec.probe.run(spec.timing.timeout).await;
     let at = now();
     Run {
         outcome,

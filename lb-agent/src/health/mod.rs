@@ -1,10 +1,16 @@
 //! Is a real server alive? Checks, what they find, and the tasks that run them.
 //!
-//! [`fsm`] decides, [`tcp`] does one kind of check, [`driver`] runs them all and reports changes.
+//! [`fsm`] decides, [`probe`] makes the checks of one target, one kind a file, [`driver`] runs them all and reports
+//! changes.
 
+pub mod deadline;
 pub mod driver;
 pub mod fsm;
+pub mod http;
+pub mod net;
+pub mod probe;
 pub mod tcp;
 
 pub use driver::{Driver, Event, Run, Spec, Status, Target, TargetId};
 pub use fsm::{Outcome, State, Timing};
+pub use probe::{Kind, KindError, Probe};

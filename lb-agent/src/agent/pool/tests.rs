@@ -38,10 +38,14 @@ address = "192.0.2.21"
 "#;
 
 fn pool() -> Pool {
+    pool_of(CONFIG)
+}
+
+fn pool_of(text: &str) -> Pool {
     let directory = std::env::temp_dir().join(format!("lb-pool-{}-{:?}", std::process::id(), std::thread::current().id()));
     std::fs::create_dir_all(&directory).expect("a folder for the test");
     let path = directory.join("lb.toml");
-    std::fs::File::create(&path).and_then(|mut file| file.write_all(CONFIG.as_bytes())).expect("a file for the test");
+    std::fs::File::create(&path).and_then(|mut file| file.write_all(text.as_bytes())).expect("a file for the test");
     let loaded = config::load(&path);
     std::fs::remove_dir_all(&directory).expect("the test's own folder");
     Pool::new(&loaded.unwrap_or_else(|report| panic!("{report}")).config).expect("a valid configuration")
@@ -72,11 +76,11 @@ fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
     let target = pool.targets()[1].clone();
     let before = pool.desired(&NextHops::new(), Vec::new()).services[0].table.clone();
 
-    assert!(pool.on_health(&event(&target, State::Down)).is_some());
+    assert_eq!(pool.on_health(&event(&target, State::Down)).len(), 1);
     assert_eq!(shares(&mut pool), [251, 0, 0]);
-    assert!(pool.on_health(&event(&target, State::Down)).is_none(), "nothing new");
+    assert!(pool.on_health(&event(&target, State::Down)).is_empty(), "nothing new");
 
-    assert!(pool.on_health(&event(&target, State::Up)).is_some());
+    assert_eq!(pool.on_health(&event(&target, State::Up)).len(), 1);
     assert_eq!(pool.desired(&NextHops::new(), Vec::new()).services[0].table, before);
 }
 
@@ -94,7 +98,7 @@ fn a_result_of_a_target_that_is_gone_changes_nothing() {
     let mut pool = pool();
     let mut stranger = pool.targets()[0].clone();
     stranger.id = TargetId(4711);
-    assert!(pool.on_health(&event(&stranger, State::Down)).is_none());
+    assert!(pool.on_health(&event(&stranger, State::Down)).is_empty());
 }
 
 #[test]
@@ -141,4 +145,29 @@ fn each_real_server_is_resolved_once_and_demand_counts_all() {
     let demand = pool.demand();
     assert_eq!((demand.backends, demand.slots), (4, 502));
     assert!(demand.services >= 5, "three listen addresses, and two addresses by themselves");
+}
+
+#[test]
+fn a_real_server_that_two_services_check_in_the_same_way_is_checked_once() {
+    let text = CONFIG.replace("address = \"192.0.2.21\"\n", "address = \"192.0.2.21\"\ncheck = { tcp = {}, port = 80 }\n");
+    let mut pool = pool_of(&text);
+    let targets = pool.targets();
+    assert_eq!(targets.len(), 3, "the three of `web`");
+    let services = |changed: Vec<(&PoolService, &PoolRealServer)>| -> Vec<String> {
+        changed.iter().map(|(service, real_server)| format!("{} {}", service.name, real_server.display_address())).collect()
+    };
+    let down = event(&targets[0], State::Down);
+    assert_eq!(services(pool.on_health(&down)), ["web 192.0.2.21:80", "dns 192.0.2.21"]);
+    assert!(pool.desired(&NextHops::new(), Vec::new()).services[1].table.is_empty());
+}
+
+#[test]
+fn checks_that_differ_in_anything_are_made_apart() {
+    for other in ["interval = \"3s\"", "port = 81", "address = \"192.0.2.99\"", "source_address = \"192.0.2.1\"", "http = [{}]"] {
+        let text = CONFIG.replace(
+            "address = \"192.0.2.21\"\n",
+            &format!("address = \"192.0.2.21\"\ncheck.tcp = {{}}\ncheck.{other}\n{}", if other.starts_with("port") { "" } else { "check.port = 80\n" }),
+        );
+        assert_eq!(pool_of(&text).targets().len(), 4, "{other}");
+    }
 }

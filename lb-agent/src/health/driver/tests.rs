@@ -1,20 +1,24 @@
 //! Against real servers on loopback, in real time with short intervals.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 
 use tokio::time::timeout;
 
 use super::*;
+use crate::health::Kind;
 
 /// How long a condition is waited for before a test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn spec(to: SocketAddr) -> Spec {
     Spec {
-        address: to.ip(),
-        port: to.port(),
-        source: None,
+        probe: Probe {
+            address: to.ip(),
+            port: to.port(),
+            source: None,
+            kinds: [Kind::Tcp].into(),
+        },
         timing: Timing {
             interval: Duration::from_millis(40),
             timeout: Duration::from_secs(5),

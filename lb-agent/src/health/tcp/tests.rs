@@ -1,8 +1,14 @@
 //! Against real sockets on loopback.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::*;
+use crate::health::net::Error;
+use crate::health::{Outcome, Probe};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -10,6 +16,17 @@ fn listener(address: impl Into<IpAddr>) -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind((address.into(), 0)).expect("listen on loopback");
     let to = listener.local_addr().expect("its address");
     (listener, to)
+}
+
+/// The check as the driver makes it.
+async fn check(to: SocketAddr, from: Option<IpAddr>, timeout: Duration) -> Outcome {
+    let probe = Probe {
+        address: to.ip(),
+        port: to.port(),
+        source: from,
+        kinds: [crate::health::Kind::Tcp].into(),
+    };
+    probe.run(timeout).await
 }
 
 fn words(outcome: Outcome) -> String {
@@ -65,7 +82,14 @@ async fn a_check_leaves_no_time_wait_behind() {
 async fn the_connection_comes_from_the_source_address() {
     let (listener, to) = listener(Ipv4Addr::LOCALHOST);
     let from = Ipv4Addr::new(127, 0, 40, 2);
-    let connected = connect(to, Some(from.into())).await.expect("connect");
+    let connected = connect(
+        to,
+        Some(from.into()),
+        Purpose::GiveUp,
+        &Deadline::after(PATIENCE),
+    )
+    .await
+    .expect("connect");
     let local = connected.local_addr().expect("its address");
     assert_eq!(local.ip(), IpAddr::from(from));
     assert_ne!(local.port(), 0);

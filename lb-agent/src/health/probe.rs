@@ -1,0 +1,122 @@
+//! One run of all the checks of a target, in order, within one timeout.
+//!
+//! A kind of check is a file of its own with a function `check`, that opens its socket from the configured source,
+//! keeps the run's [`Deadline`], reads a bounded amount whatever the server sends, and fails with words that tell the
+//! operator what was found and what was expected.
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::deadline::Deadline;
+use super::fsm::Outcome;
+use super::{http, net, tcp};
+use crate::config::CheckKind;
+
+/// What is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Whom to speak to.
+    pub address: IpAddr,
+    /// Where, in host byte order.
+    pub port: u16,
+    /// The local address to speak from; `None`: the kernel's choice.
+    pub source: Option<IpAddr>,
+    /// How. All must pass.
+    pub kinds: Arc<[Kind]>,
+}
+
+/// One kind of check, ready to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A connection is accepted.
+    Tcp,
+    /// Each request is answered as wished.
+    Http(Vec<http::Request>),
+}
+
+/// A check that cannot be made as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum KindError {
+    /// The regular expression of a body.
+    #[error("body_regex: {0}")]
+    Pattern(#[from] http::PatternError),
+    /// [`config::load`](crate::config::load) lets none of these pass.
+    #[error("{0} checks are not supported yet")]
+    NotBuilt(&'static str),
+}
+
+impl Kind {
+    /// From the configuration.
+    ///
+    /// # Errors
+    /// Where it cannot be made ready.
+    pub fn new(kind: &CheckKind) -> Result<Self, KindError> {
+        Ok(match kind {
+            CheckKind::Tcp => Self::Tcp,
+            CheckKind::Http(requests) => Self::Http(
+                requests
+                    .iter()
+                    .map(http::Request::new)
+                    .collect::<Result<_, _>>()?,
+            ),
+            CheckKind::Https(_)
+            | CheckKind::Smtp { .. }
+            | CheckKind::Ping
+            | CheckKind::Dns { .. }
+            | CheckKind::Udp { .. }
+            | CheckKind::Misc { .. } => return Err(KindError::NotBuilt(kind.key())),
+        })
+    }
+}
+
+/// What a kind of check fails with. Its text is the reason that the operator reads.
+pub(super) trait Fault: Error {
+    /// Whether this host alone is to blame, so that nothing is said about the server.
+    fn is_ours(&self) -> bool;
+}
+
+impl Fault for net::ConnectError {
+    fn is_ours(&self) -> bool {
+        self.source.is_ours()
+    }
+}
+
+fn outcome(fault: &impl Fault) -> Outcome {
+    match fault.is_ours() {
+        true => Outcome::Inconclusive(fault.to_string()),
+        false => Outcome::Failed(fault.to_string()),
+    }
+}
+
+impl Probe {
+    /// Makes the checks one after the other, until one does not pass. Ends within `timeout`.
+    pub async fn run(&self, timeout: Duration) -> Outcome {
+        let deadline = Deadline::after(timeout);
+        for kind in self.kinds.iter() {
+            if let Err(ended) = self.run_kind(kind, &deadline).await {
+                return ended;
+            }
+        }
+        Outcome::Passed
+    }
+
+    async fn run_kind(&self, kind: &Kind, deadline: &Deadline) -> Result<(), Outcome> {
+        let to = SocketAddr::new(self.address, self.port);
+        let from = self.source;
+        match kind {
+            Kind::Tcp => tcp::check(to, from, deadline)
+                .await
+                .map_err(|fault| outcome(&fault)),
+            Kind::Http(requests) => {
+                for request in requests {
+                    http::check(to, from, request, deadline)
+                        .await
+                        .map_err(|fault| outcome(&fault))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
