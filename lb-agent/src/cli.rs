@@ -1,14 +1,16 @@
 //! The command line.
 
 use crate::{
-    agent::{self, Lock},
+    agent::{self, Lock, StartError},
     config::{self, Loaded},
     control::{
         client,
         protocol::{Request, Response},
+        server,
     },
     datapath::xdp,
     log,
+    network::{Resolver, ResolverOptions},
 };
 mod host;
 
@@ -49,7 +51,7 @@ enum Verb {
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
-    /// Take the data plane away: programs, attachments and maps. Only while no agent runs.
+    /// Take the data plane away: programs, attachments, maps and kept neighbours. Only while no agent runs.
     Unload {
         /// The agent's control socket, by which a running one is known.
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
@@ -87,7 +89,12 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
-        agent::start(loaded.config, Path::new(xdp::BPFFS)).await?.run().await;
+        match agent::start(loaded.config, Path::new(xdp::BPFFS)).await {
+            Ok(agent) => agent.run().await,
+            // Asked to end before it began: that is no failure.
+            Err(error @ StartError::Interrupted) => tracing::info!("{error}"),
+            Err(error) => return Err(error.into()),
+        }
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -120,8 +127,15 @@ fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
-    let _lock = Lock::take(socket)?;
-    let removed = xdp::unload(Path::new(xdp::BPFFS))?;
+    let bpffs = Path::new(xdp::BPFFS);
+    xdp::Pins::look(bpffs)?;
+    let _lock = Lock::take(socket, bpffs)?;
+    let removed = xdp::unload(bpffs)?;
+    // What an agent that was killed could not take away itself.
+    server::remove_stale(socket)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let neighbours = runtime.block_on(async { Resolver::start(ResolverOptions::default()).await?.shutdown().await });
+    neighbours.map_err(|error| anyhow::anyhow!("{}", error.with_cause()))?;
     match removed.len() {
         0 => println!("nothing was loaded"),
         _ => {

@@ -3,7 +3,7 @@
 use crate::key::Address;
 use bytemuck::{Pod, Zeroable};
 
-/// An entry of the backend table; its index is the backend id that slots hold, the same in both banks.
+/// An entry of the backend table; its index is the backend id that slots hold, the same in both banks. One cache line.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Backend {
@@ -28,10 +28,10 @@ pub struct Backend {
     /// The service's `id`.
     pub service: u16,
     /// Zero.
-    pub pad2: u32,
+    pub pad2: [u32; 7],
 }
 
-const _: () = assert!(size_of::<Backend>() == 40 && align_of::<Backend>() == 8);
+const _: () = assert!(size_of::<Backend>() == 64 && align_of::<Backend>() == 8);
 
 /// Where frames for a backend go: the destination MAC in bits 0..48 (first octet lowest, as a little-endian load of
 /// the frame sees it), the egress interface's place in [`crate::Control::interfaces`] in bits 48..64. 0: not resolved.
@@ -123,3 +123,38 @@ impl TryFrom<u8> for BackendState {
 #[expect(unsafe_code, reason = "aya's marker trait, beside bytemuck's checked one")]
 // SAFETY: `Pod` by bytemuck: no padding, every bit pattern valid.
 unsafe impl aya::Pod for Backend {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_next_hop_is_its_mac_and_its_interface(mac in any::<[u8; 6]>(), interface in any::<u16>()) {
+            let next_hop = NextHop::new(mac, interface);
+            prop_assert_eq!(mac_octets(next_hop.mac()), mac);
+            prop_assert_eq!(mac_octets(next_hop.0), mac);
+            prop_assert_eq!(next_hop.interface(), interface);
+            prop_assert_eq!(next_hop.mac() & !MAC_MASK, 0);
+        }
+
+        #[test]
+        fn only_known_codes_are_modes_and_states(code in any::<u8>()) {
+            prop_assert_eq!(Mode::try_from(code).map(|mode| mode as u8), if matches!(code, 1 | 2) { Ok(code) } else { Err(code) });
+            prop_assert_eq!(BackendState::try_from(code).map(|state| state as u8), if matches!(code, 1 | 2) { Ok(code) } else { Err(code) });
+        }
+    }
+
+    #[test]
+    fn a_mac_word_is_a_little_endian_load_of_the_frame() {
+        assert_eq!(mac_word([1, 2, 3, 4, 5, 6]), 0x0605_0403_0201);
+    }
+
+    #[test]
+    fn a_zeroed_backend_is_free_and_unresolved() {
+        let backend = Backend::default();
+        assert_eq!((backend.family, NextHop(backend.next_hop)), (0, NextHop::UNRESOLVED));
+        assert!(Mode::try_from(backend.mode).is_err());
+    }
+}

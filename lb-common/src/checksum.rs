@@ -11,9 +11,82 @@ pub const fn ttl_decremented(check: u16) -> u16 {
 
 /// The ones' complement sum of `words`, folded to 16 bits and inverted: the value of a checksum field.
 pub fn of(words: impl IntoIterator<Item = u16>) -> u16 {
-    let mut sum: u32 = words.into_iter().map(u32::from).fold(0, |sum, word| sum + word);
+    let mut sum: u32 = words.into_iter().map(u32::from).sum();
     while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The ten words of an IPv4 header, its checksum right; TTL and protocol are word 4, as the wire's bytes lie.
+    fn header(mut words: [u16; 10]) -> [u16; 10] {
+        words[5] = 0;
+        words[5] = of(words);
+        words
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        let words = [0x0001, 0xf203, 0xf4f5, 0xf6f7].map(u16::to_be);
+        assert_eq!(of(words), !0xddf2_u16.to_be());
+    }
+
+    #[test]
+    fn byte_order_does_not_matter() {
+        let words = [0x4500_u16, 0x0073, 0x0000, 0x4000, 0x4011, 0xc0a8, 0x0001, 0xc0a8, 0x00c7];
+        assert_eq!(of(words), 0xb861);
+        assert_eq!(of(words.map(u16::swap_bytes)), 0xb861_u16.swap_bytes());
+    }
+
+    #[test]
+    fn a_header_with_its_checksum_sums_to_zero() {
+        assert_eq!(of([0x4500_u16, 0x0073, 0x0000, 0x4000, 0x4011, 0xb861, 0xc0a8, 0x0001, 0xc0a8, 0x00c7]), 0);
+    }
+
+    /// For each checksum and each TTL, as exhaustive as two fields can be: what follows from a header whose other words
+    /// make up for them.
+    #[test]
+    fn after_a_decremented_ttl_every_checksum_is_that_of_the_whole_header() {
+        for identification in 0..=u16::MAX {
+            for ttl in [1_u8, 2, 64, 255] {
+                let word = u16::from_ne_bytes([ttl, 6]);
+                let before = header([0x0045, 0x2800, identification, 0x0040, word, 0, 1, 2, 3, 4]);
+                let mut after = before;
+                after[4] = u16::from_ne_bytes([ttl - 1, 6]);
+                assert_eq!(ttl_decremented(before[5]), header(after)[5], "identification {identification}, TTL {ttl}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_zeros_of_ones_complement_lead_to_the_same() {
+        assert_eq!(ttl_decremented(0xffff), ttl_decremented(0));
+    }
+
+    #[test]
+    fn every_value_gets_one_more_in_ones_complement() {
+        for check in 0..=u16::MAX {
+            assert_eq!(u32::from(ttl_decremented(check)) % 0xffff, (u32::from(check) + 1) % 0xffff, "{check:#06x}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_decremented_ttl_leaves_any_header_right(words in any::<[u16; 10]>(), ttl in 1_u8..) {
+            let mut words = words;
+            let [_, protocol] = words[4].to_ne_bytes();
+            words[4] = u16::from_ne_bytes([ttl, protocol]);
+            let before = header(words);
+            let mut after = before;
+            after[4] = u16::from_ne_bytes([ttl - 1, protocol]);
+            after[5] = ttl_decremented(before[5]);
+            // RFC 1624 §3: a receiver sums all words; both zeros are right.
+            prop_assert_eq!(of(after), 0);
+        }
+    }
 }

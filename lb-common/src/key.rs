@@ -77,3 +77,47 @@ pub const fn words(bytes: [u8; 16]) -> Address {
         u32::from_ne_bytes([b[12], b[13], b[14], b[15]]),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_key_gives_back_what_it_was_made_of(address in any::<[u8; 16]>(), port in any::<u16>(), protocol in any::<u8>()) {
+            let key = ServiceKey::v6(address, port, protocol);
+            prop_assert_eq!((key.port(), key.protocol(), (key.tuple >> 24) as u8), (port, protocol, IPV6));
+            let [a, b, c, d, ..] = address;
+            let key = ServiceKey::v4([a, b, c, d], port, protocol);
+            prop_assert_eq!((key.port(), key.protocol(), (key.tuple >> 24) as u8), (port, protocol, IPV4));
+            prop_assert_eq!(key.address[0].to_ne_bytes(), [a, b, c, d]);
+            prop_assert_eq!(key.address[1..].to_vec(), [0; 3]);
+        }
+
+        #[test]
+        fn words_keep_the_wires_bytes(address in any::<[u8; 16]>()) {
+            let bytes: std::vec::Vec<u8> = words(address).iter().flat_map(|word| word.to_ne_bytes()).collect();
+            prop_assert_eq!(bytes, address);
+        }
+
+        /// One word tells apart all that can be looked up, and none is 0: a free entry's.
+        #[test]
+        fn tuples_are_never_free_and_never_alike(port in any::<u16>(), protocol in prop_oneof![Just(TCP), Just(UDP)], family in prop_oneof![Just(IPV4), Just(IPV6)]) {
+            let exact = tuple(port.to_be(), protocol, family);
+            prop_assert_ne!(exact, 0);
+            prop_assert_eq!(any_port(exact), tuple(0, protocol, family));
+            prop_assert_eq!(any_port(exact) == exact, port == 0);
+            prop_assert_ne!(address_only(family), any_port(exact));
+            prop_assert_ne!(address_only(family), 0);
+        }
+    }
+
+    #[test]
+    fn an_address_alone_has_one_key_whatever_the_service() {
+        let [tcp, udp] = [TCP, UDP].map(|protocol| ServiceKey::v4([10, 0, 0, 1], 80, protocol).address_only());
+        assert_eq!(tcp, udp);
+        assert_ne!(tcp.tuple, ServiceKey::v6([0; 16], 80, TCP).address_only().tuple);
+        assert_eq!(tcp.tuple, address_only(IPV4));
+    }
+}

@@ -1,7 +1,7 @@
 //! What must be equal for one version of the agent to trust what another left pinned.
 
 /// Version of every type in this crate and of every map's meaning; part of the pin directory's name.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Names of the maps in the program's object, and of their pins.
 pub mod map {
@@ -26,8 +26,6 @@ pub mod map {
 pub mod constant {
     /// `u32`: entries of one bank of the service table, a power of two.
     pub const SERVICE_CAPACITY: &str = "SERVICE_CAPACITY";
-    /// `u32`: entries of one bank of the backend table.
-    pub const BACKEND_CAPACITY: &str = "BACKEND_CAPACITY";
 }
 
 /// Name of the XDP program in the object.

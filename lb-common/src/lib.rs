@@ -19,7 +19,7 @@ pub mod service;
 pub mod slot;
 
 pub use backend::{Backend, BackendState, Mode, NextHop};
-pub use control::{Control, Interface, Live, Owner};
+pub use control::{Control, Interface, Live, Owner, Station};
 pub use counter::Counter;
 pub use key::{Address, ServiceKey};
 pub use layout::LAYOUT_VERSION;
@@ -28,3 +28,6 @@ pub use service::Service;
 pub use slot::Slot;
 
 const _: () = assert!(cfg!(target_endian = "little"), "the map layouts assume a little-endian host");
+
+#[cfg(test)]
+extern crate std;

@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 pub const MAX_PROBES: u32 = 8;
 
 /// An entry of the service table. A service with several listen addresses has one entry for each; they share
-/// `id` and slots. All zero: a free entry, where a look-up ends.
+/// `id` and slots. All zero: a free entry, where a look-up ends. One cache line.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Service {
@@ -26,7 +26,7 @@ pub struct Service {
     /// Bits of `FLAG_*`.
     pub flags: u32,
     /// Zero.
-    pub pad: u32,
+    pub pad: [u32; 7],
 }
 
 /// The entry stands for an address alone: it has no slots and forwards nothing.
@@ -39,7 +39,7 @@ impl Service {
     }
 }
 
-const _: () = assert!(size_of::<Service>() == 40 && align_of::<Service>() == 4);
+const _: () = assert!(size_of::<Service>() == 64 && align_of::<Service>() == 4);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya's marker trait, beside bytemuck's checked one")]

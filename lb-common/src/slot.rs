@@ -37,3 +37,35 @@ impl Slot {
 }
 
 const _: () = assert!(size_of::<Slot>() == 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_settled_slot_has_one_owner(backend in 0..=MAX_BACKEND) {
+            let slot = Slot::settled(backend);
+            prop_assert_eq!((slot.current(), slot.previous()), (backend, backend));
+            prop_assert!(slot.is_settled());
+        }
+
+        #[test]
+        fn the_parts_of_a_slot_do_not_touch(current in 0..=MAX_BACKEND, previous in 0..=MAX_BACKEND, flags in any::<u16>()) {
+            let slot = Slot(u64::from(current) | u64::from(previous) << 24 | u64::from(flags) << 48);
+            prop_assert_eq!((slot.current(), slot.previous()), (current, previous));
+            prop_assert_eq!(slot.is_settled(), current == previous && flags == 0);
+        }
+    }
+
+    #[test]
+    fn a_backend_that_does_not_fit_touches_no_flag() {
+        assert_eq!(Slot::settled(u32::MAX).0 >> 48, 0);
+    }
+
+    #[test]
+    fn a_zeroed_slot_is_nobodys() {
+        assert_eq!(Slot::default().current(), 0);
+    }
+}

@@ -1,7 +1,7 @@
 //! Direct routing: the packet goes to the real server as it came, in a new Ethernet header.
 
 use crate::{ethernet::Ethernet, maps::BACKEND_COUNTERS, network::Network, select::Selected, stats, verdict::Verdict, vip::ControlBlock};
-use lb_common::{Interface, NextHop, Reason, Service, control::INTERFACE_TRANSMITS};
+use lb_common::{NextHop, Reason, Service};
 
 /// Sends the packet, in a frame of `len` bytes, to the real server's next hop. Until every question is answered nothing is written.
 #[inline(always)]
@@ -9,7 +9,7 @@ pub fn forward<N: Network>(
     control: ControlBlock,
     len: usize,
     ethernet: &Ethernet,
-    ingress: &Interface,
+    ingress: u32,
     header: &N,
     service: &Service,
     selected: Selected,
@@ -24,7 +24,7 @@ pub fn forward<N: Network>(
         return refuse(Reason::NextHopUnresolved);
     }
     let egress = control.interface(next_hop.interface() as u32);
-    if egress.flags & INTERFACE_TRANSMITS == 0 {
+    if !egress.station.transmits() {
         return refuse(Reason::EgressUnusable);
     }
     if egress.vlans != ethernet.vlans {
@@ -32,6 +32,6 @@ pub fn forward<N: Network>(
     }
     stats::count(BACKEND_COUNTERS.get_ptr_mut(selected.id), len);
     header.decrement_ttl();
-    ethernet.readdress(next_hop.mac(), egress.mac);
-    Ok(Verdict::transmit(ingress.ifindex, egress.ifindex, service.id))
+    ethernet.readdress(next_hop.mac(), egress.station.mac());
+    Ok(Verdict::transmit(ingress, egress.ifindex))
 }

@@ -67,12 +67,14 @@ impl Network for Ipv6 {
         if self.header.u8::<0>() >> 4 != 6 || (end > frame.len() && end > frame.whole_len()) {
             return Err(Reason::Truncated);
         }
-        let next = self.header.u8::<6>();
         let offset = self.offset + HEADER;
-        if !is_extension(next) {
-            return Ok(Payload { protocol: next, offset, len: end - offset, fragment: FragmentPart::Whole });
+        let plain = Payload { protocol: self.header.u8::<6>(), offset, len: end - offset, fragment: FragmentPart::Whole };
+        if !is_extension(plain.protocol) {
+            return Ok(plain);
         }
-        walk(frame, next, offset, end)
+        let mut walked = plain;
+        walk(frame, &mut walked)?;
+        Ok(walked)
     }
 
     #[inline(always)]
@@ -105,26 +107,27 @@ fn is_extension(next: u8) -> bool {
     matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS | MOBILITY)
 }
 
-/// Walks the chain of extension headers that begins at `offset`; the packet ends at `end`.
-#[inline(always)]
-fn walk(frame: Frame, mut next: u8, mut offset: usize, end: usize) -> Result<Payload, Reason> {
-    let mut fragment = FragmentPart::Whole;
+/// Walks the chain of extension headers that `payload` begins with, and makes it what lies behind them. A function of its
+/// own: few packets need it. It returns no payload, since BTF of old kernels cannot describe such an enum.
+#[cold]
+#[inline(never)]
+fn walk(frame: Frame, payload: &mut Payload) -> Result<(), Reason> {
     for _ in 0..MAX_HEADERS {
         // What follows the packet in the frame is padding, and no header.
-        if offset + 8 > end {
+        if payload.len < 8 {
             return Err(Reason::Truncated);
         }
-        if offset > MAX_OFFSET {
+        if payload.offset > MAX_OFFSET {
             return Err(Reason::ExtensionHeaders);
         }
-        let Some(header) = frame.bytes::<8>(offset) else {
+        let Some(header) = frame.bytes::<8>(payload.offset) else {
             return Err(Reason::Truncated);
         };
-        let len = if next == FRAGMENT {
+        let len = if payload.protocol == FRAGMENT {
             // Offset in 8-byte units in the upper 13 bits, "more" in the lowest (RFC 8200 §4.5).
             let place = u16::from_be(header.u16::<2>());
-            fragment = match (place >> 3, place & 1) {
-                (0, 0) => fragment,
+            payload.fragment = match (place >> 3, place & 1) {
+                (0, 0) => payload.fragment,
                 (0, _) => FragmentPart::First,
                 (_, _) => FragmentPart::Later,
             };
@@ -132,13 +135,14 @@ fn walk(frame: Frame, mut next: u8, mut offset: usize, end: usize) -> Result<Pay
         } else {
             (header.u8::<1>() as usize + 1) * 8
         };
-        next = header.u8::<0>();
-        offset += len;
-        if fragment == FragmentPart::Later || !is_extension(next) {
-            if offset > end {
-                return Err(Reason::Truncated);
-            }
-            return Ok(Payload { protocol: next, offset, len: end - offset, fragment });
+        if len > payload.len {
+            return Err(Reason::Truncated);
+        }
+        payload.protocol = header.u8::<0>();
+        payload.offset += len;
+        payload.len -= len;
+        if payload.fragment == FragmentPart::Later || !is_extension(payload.protocol) {
+            return Ok(());
         }
     }
     Err(Reason::ExtensionHeaders)

@@ -64,16 +64,17 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
     let payload = header.payload(frame).map_err(|reason| vip::opaque(control, &header, reason))?;
     let ports = Ports::parse(frame, &payload).map_err(|reason| vip::opaque(control, &header, reason))?;
 
-    let bank = control.live().bank();
+    let flow = header.flow_hash(ports.0, payload.protocol);
+    let live = control.live();
     let tuple = key::tuple(ports.destination_be(), payload.protocol, N::FAMILY);
-    let service = vip::service(control, bank, &header, tuple)?;
-    let ingress = vip::ingress(control, frame.ingress_ifindex());
+    let service = vip::service(control, live, &header, tuple)?;
+    let ingress = frame.ingress_ifindex();
     vip::ownership(control, &ethernet, ingress, service)?;
     if payload.fragment == FragmentPart::First {
         return Err(Verdict::of_service(Reason::Fragment, service.id));
     }
 
-    let selected = select::backend(bank, service, &header, ports.0, payload.protocol)?;
+    let selected = select::backend(live, service, flow)?;
     let len = payload.frame_len(frame);
     match Mode::try_from(selected.backend.mode) {
         Ok(Mode::Dr) => direct::forward(control, len, &ethernet, ingress, &header, service, selected),

@@ -17,7 +17,7 @@ const MMAPABLE: usize = 1 << 10;
 #[btf_map]
 pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 
-/// The service table, two banks of `SERVICE_CAPACITY`. Key: bank and position. Written by the agent, the dead bank only.
+/// The service table, two banks of `SERVICE_CAPACITY`. Key: position and bank, see [`lb_common::control::banked`]. Written by the agent, the dead bank only.
 #[btf_map]
 pub static SERVICES: Array<Service, 512, MMAPABLE> = Array::new();
 
@@ -25,7 +25,7 @@ pub static SERVICES: Array<Service, 512, MMAPABLE> = Array::new();
 #[btf_map]
 pub static SLOTS: Array<u64, 65537, MMAPABLE> = Array::new();
 
-/// The backend table, two banks of `BACKEND_CAPACITY`. Key: bank and backend id. Written by the agent: the dead bank,
+/// The backend table, two banks. Key: backend id and bank. Written by the agent: the dead bank,
 /// and `next_hop` in both.
 #[btf_map]
 pub static BACKENDS: Array<Backend, 2048, MMAPABLE> = Array::new();
@@ -41,7 +41,3 @@ pub static REASON_COUNTERS: PerCpuArray<u64, 16384> = PerCpuArray::new();
 /// Entries of one bank of [`SERVICES`], a power of two.
 #[unsafe(no_mangle)]
 pub static SERVICE_CAPACITY: Global<u32> = Global::new(256);
-
-/// Entries of one bank of [`BACKENDS`].
-#[unsafe(no_mangle)]
-pub static BACKEND_CAPACITY: Global<u32> = Global::new(1024);

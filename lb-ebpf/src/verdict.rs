@@ -4,23 +4,17 @@ use crate::{maps::REASON_COUNTERS, stats};
 use aya_ebpf::{bindings::xdp_action, helpers::generated::bpf_redirect};
 use lb_common::{Reason, reason::{Fate, REASONS}};
 
-/// A decision with its reason. `Err(Verdict)` leaves the packet's way early.
+/// A decision. `Err(Verdict)` leaves the packet's way early.
 #[must_use]
 #[derive(Clone, Copy)]
-pub struct Verdict {
-    exit: Exit,
-    reason: Reason,
-    service: u16,
-}
-
-#[derive(Clone, Copy)]
-enum Exit {
-    /// To the host's stack or to nowhere, by the reason's fate.
-    Here,
-    /// Out of the interface it came from.
+pub enum Verdict {
+    /// Out of the interface it came from. [`Reason::Forwarded`], which is counted by backend.
     Back,
-    /// Out of another interface.
+    /// Out of another interface, likewise.
     To { ifindex: u32 },
+    /// To the host's stack or to nowhere, by the reason's fate. `service` is the number of the service that the packet
+    /// is for; 0: none, or not known yet.
+    Here { reason: Reason, service: u16 },
 }
 
 impl Verdict {
@@ -33,31 +27,31 @@ impl Verdict {
     /// Pass or drop, as the reason says, of a packet of service number `service`.
     #[inline(always)]
     pub fn of_service(reason: Reason, service: u16) -> Self {
-        Self { exit: Exit::Here, reason, service }
+        Self::Here { reason, service }
     }
 
     /// Send it out of interface `egress`.
     #[inline(always)]
-    pub fn transmit(ingress: u32, egress: u32, service: u16) -> Self {
-        let exit = if ingress == egress { Exit::Back } else { Exit::To { ifindex: egress } };
-        Self { exit, reason: Reason::Forwarded, service }
+    pub fn transmit(ingress: u32, egress: u32) -> Self {
+        if ingress == egress { Self::Back } else { Self::To { ifindex: egress } }
     }
 
     /// Counts the reason and gives the kernel its answer.
     #[inline(always)]
     pub fn conclude(self) -> u32 {
-        if self.reason.counted() {
-            let column = self.service as u32 * REASONS + self.reason as u32;
-            stats::count_one(REASON_COUNTERS.get_ptr_mut(column));
-        }
-        match self.exit {
-            Exit::Back => xdp_action::XDP_TX,
+        match self {
+            Self::Back => xdp_action::XDP_TX,
             // SAFETY: a plain call with two numbers; it returns XDP_REDIRECT, or XDP_ABORTED for unknown flags.
-            Exit::To { ifindex } => unsafe { bpf_redirect(ifindex, 0) as u32 },
-            Exit::Here => match self.reason.fate() {
-                Fate::Dropped => xdp_action::XDP_DROP,
-                Fate::Passed | Fate::Forwarded => xdp_action::XDP_PASS,
-            },
+            Self::To { ifindex } => unsafe { bpf_redirect(ifindex, 0) as u32 },
+            Self::Here { reason, service } => {
+                if reason.counted() {
+                    stats::count_one(REASON_COUNTERS.get_ptr_mut(service as u32 * REASONS + reason as u32));
+                }
+                match reason.fate() {
+                    Fate::Dropped => xdp_action::XDP_DROP,
+                    Fate::Passed | Fate::Forwarded => xdp_action::XDP_PASS,
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     network::Network,
     verdict::Verdict,
 };
+use core::ops::Range;
 use lb_common::{
     Control, Interface, Live, Owner, Reason, Service,
     control::{INTERFACE_PROBES, INTERFACES, OWNERS},
@@ -70,50 +71,90 @@ pub fn filter<N: Network>(control: ControlBlock, header: &N) -> Result<(), Verdi
 
 /// The service of this destination and `tuple`: its own port's, else that of every port.
 #[inline(always)]
-pub fn service<N: Network>(control: ControlBlock, bank: u32, header: &N, tuple: u32) -> Result<&'static Service, Verdict> {
-    if let Some(service) = entry(control, bank, header, tuple) {
+pub fn service<N: Network>(control: ControlBlock, live: Live, header: &N, tuple: u32) -> Result<&'static Service, Verdict> {
+    if let Some(service) = entry(control, live, header, tuple) {
         return Ok(service);
     }
-    entry(control, bank, header, key::any_port(tuple)).ok_or(Verdict::of(Reason::NotAService))
+    entry(control, live, header, key::any_port(tuple)).ok_or(Verdict::of(Reason::NotAService))
 }
 
 /// The verdict on a packet whose transport header cannot be found: a reason to drop holds only for an address that is
 /// ours for certain, which the filter alone cannot tell.
 #[inline(always)]
 pub fn opaque<N: Network>(control: ControlBlock, header: &N, reason: Reason) -> Verdict {
-    match entry(control, control.live().bank(), header, key::address_only(N::FAMILY)) {
-        Some(_) => Verdict::of(reason),
-        None => Verdict::of(Reason::NotAService),
-    }
+    Verdict::of(if has_entry(control, *header) { reason } else { Reason::NotAService })
 }
+
+/// Whether the destination is an address of ours. A function of its own, off the way of the packets that count.
+#[cold]
+#[inline(never)]
+fn has_entry<N: Network>(control: ControlBlock, header: N) -> bool {
+    entry(control, control.live(), &header, key::address_only(N::FAMILY)).is_some()
+}
+
+/// Places of the service table that are tried at once; most keys lie there. The others are tried behind a call, so that
+/// the verifier follows the packet's way from two places instead of eight.
+const NEAR: Range<u32> = 0..2;
+const FAR: Range<u32> = NEAR.end..service::MAX_PROBES;
 
 /// Probes the service table; the agent keeps every key within [`service::MAX_PROBES`] places of its home.
 #[inline(always)]
-fn entry<N: Network>(control: ControlBlock, bank: u32, header: &N, tuple: u32) -> Option<&'static Service> {
-    let capacity = SERVICE_CAPACITY.load();
-    let home = hash::service(header.folded_destination(), tuple, control.seed(bank));
-    for probe in 0..service::MAX_PROBES {
-        let place = home.wrapping_add(probe) & (capacity - 1);
-        // SAFETY: the map outlives the program; the live bank is not written.
-        let found: &'static Service = unsafe { &*SERVICES.get_ptr(bank * capacity + place)? };
+fn entry<N: Network>(control: ControlBlock, live: Live, header: &N, tuple: u32) -> Option<&'static Service> {
+    let home = hash::service(header.folded_destination(), tuple, control.seed(live.bank()));
+    match probe(live, header, tuple, home, NEAR) {
+        Probe::Found(service) => Some(service),
+        Probe::Free => None,
+        Probe::Full => far_entry(live, *header, tuple, home),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn far_entry<N: Network>(live: Live, header: N, tuple: u32, home: u32) -> Option<&'static Service> {
+    match probe(live, &header, tuple, home, FAR) {
+        Probe::Found(service) => Some(service),
+        Probe::Free | Probe::Full => None,
+    }
+}
+
+/// What a look at some places of the service table brought.
+enum Probe {
+    Found(&'static Service),
+    /// A free place: the key is not in the table.
+    Free,
+    /// Other keys in all of them.
+    Full,
+}
+
+#[inline(always)]
+fn probe<N: Network>(live: Live, header: &N, tuple: u32, home: u32, places: Range<u32>) -> Probe {
+    for place in places {
+        let Some(found) = at(live, home.wrapping_add(place)) else { return Probe::Free };
         if found.tuple == tuple && header.is_for(found) {
-            return Some(found);
+            return Probe::Found(found);
         }
         if found.tuple == 0 {
-            return None;
+            return Probe::Free;
         }
     }
-    None
+    Probe::Full
+}
+
+/// The entry at a place of the live service table, which is a ring.
+#[inline(always)]
+fn at(live: Live, place: u32) -> Option<&'static Service> {
+    // SAFETY: in bounds by the look-up; the map outlives the program; the live bank is not written.
+    SERVICES.get_ptr(live.place(place & (SERVICE_CAPACITY.load() - 1))).map(|entry| unsafe { &*entry })
 }
 
 /// Checks that the frame was sent to this station and that this host owns the service's address.
 #[inline(always)]
-pub fn ownership(control: ControlBlock, ethernet: &Ethernet, ingress: &Interface, service: &Service) -> Result<(), Verdict> {
+pub fn ownership(control: ControlBlock, ethernet: &Ethernet, ingress: u32, service: &Service) -> Result<(), Verdict> {
     let owner = control.owner(service.owner);
     let destination = ethernet.destination();
     // A virtual MAC of 0 means none; a frame can bear that address all the same.
     let is_virtual = || destination != 0 && destination == owner.virtual_mac() && owner.forwards();
-    if destination != ingress.mac && !is_virtual() {
+    if destination != station(control, ingress) && !is_virtual() {
         return Err(Verdict::of_service(Reason::ForeignMac, service.id));
     }
     if !owner.forwards() {
@@ -123,17 +164,15 @@ pub fn ownership(control: ControlBlock, ethernet: &Ethernet, ingress: &Interface
     Ok(())
 }
 
-/// The interface that has this index; one that the agent did not enter has no MAC address that a frame could bear.
+/// The MAC address of the interface with this index; for one that the agent did not enter, an address that no frame
+/// could bear.
 #[inline(always)]
-pub fn ingress(control: ControlBlock, ifindex: u32) -> &'static Interface {
+fn station(control: ControlBlock, ifindex: u32) -> u64 {
     for probe in 0..INTERFACE_PROBES as u32 {
         let interface = control.interface(ifindex.wrapping_add(probe));
         if interface.ifindex == ifindex {
-            return interface;
+            return interface.station.mac();
         }
     }
-    &UNKNOWN_INTERFACE
+    u64::MAX
 }
-
-/// Stands for an interface that is not in the table: all ones is no station's address.
-static UNKNOWN_INTERFACE: Interface = Interface { mac: u64::MAX, ifindex: 0, vlans: 0, flags: 0, pad: 0 };

@@ -2,7 +2,7 @@
 
 use crate::{
     config,
-    datapath::xdp::{AttachError, Attached, Datapath, Ladder, Target},
+    datapath::xdp::{AttachError, Attached, Datapath, Holder, Ladder, Target},
     network::{Link, Links, Netlink, XdpMode},
 };
 use std::collections::BTreeSet;
@@ -144,8 +144,8 @@ impl Interfaces {
 
 impl Wanted {
     fn attach(&mut self, link: &Link, ladder: Ladder, datapath: &mut Datapath) -> Result<(), AttachError> {
-        let target =
-            Target { ifindex: link.index, name: link.name.clone(), holder: link.xdp.map(|xdp| xdp.program_id) };
+        let holder = link.xdp.map(|xdp| Holder { program_id: xdp.program_id, keyword: keyword(xdp.mode) });
+        let target = Target { ifindex: link.index, name: link.name.clone(), holder };
         let attached = datapath.attach(&target, ladder)?;
         self.reason = match &attached {
             Attached::Adopted => "attached by an earlier run, its program replaced in place".to_owned(),
@@ -154,6 +154,16 @@ impl Wanted {
         };
         self.attached = Some(Attachment { ifindex: link.index, mode: None });
         Ok(())
+    }
+}
+
+/// The mode's name in ip-link(8).
+fn keyword(mode: XdpMode) -> &'static str {
+    match mode {
+        XdpMode::Native => "xdpdrv",
+        XdpMode::Generic => "xdpgeneric",
+        XdpMode::Offload => "xdpoffload",
+        XdpMode::Multi => "xdp",
     }
 }
 

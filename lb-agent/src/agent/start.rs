@@ -18,7 +18,10 @@ use crate::{
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
     sys::grace::Grace,
 };
-use nix::unistd::geteuid;
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::geteuid,
+};
 use std::{
     io,
     path::Path,
@@ -66,6 +69,9 @@ pub enum StartError {
     /// Signals cannot be caught.
     #[error("catch signals")]
     Signals(#[source] io::Error),
+    /// SIGTERM or SIGINT came first.
+    #[error("told to end before the start was complete")]
+    Interrupted,
 }
 
 impl From<NetworkError> for StartError {
@@ -85,8 +91,10 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     if config.services.is_empty() {
         return Err(StartError::NothingToDo);
     }
-    let signals = Signals::listen().map_err(StartError::Signals)?;
-    let lock = Lock::take(&config.control.socket)?;
+    raise_open_files();
+    let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    Pins::look(bpffs)?;
+    let lock = Lock::take(&config.control.socket, bpffs)?;
     let mut pool = Pool::new(&config)?;
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
@@ -100,6 +108,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     }
 
     let pins = Pins::open(bpffs)?;
+    let is_forwarding = !pins.linked_interfaces().is_empty();
     let mut datapath = match Datapath::open(pins.clone(), pool.demand()) {
         Ok(datapath) => datapath,
         Err(error) => {
@@ -111,10 +120,16 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     pool.inherit(datapath.inheritance());
 
     resolver.set_targets(pool.addresses());
-    wait_for_next_hops(&resolver, &pool).await;
-
+    let waited = tokio::select! {
+        () = wait_for_next_hops(&resolver, &pool) => Ok(()),
+        _ = signals.terminate.recv() => Err(StartError::Interrupted),
+        _ = signals.interrupt.recv() => Err(StartError::Interrupted),
+    };
     let mut interfaces = Interfaces::new(&chosen, config.datapath);
-    let brought_up = bring_up(&mut pool, &mut datapath, &mut interfaces, &chosen, &resolver, &netlink).await;
+    let brought_up = match waited {
+        Ok(()) => bring_up(&mut pool, &mut datapath, &mut interfaces, &chosen, &resolver, &netlink).await,
+        Err(error) => Err(error),
+    };
     let served = match brought_up {
         Ok(grace) => Server::listen(&config.control.socket).map(|server| (grace, server)).map_err(StartError::from),
         Err(error) => Err(error),
@@ -123,7 +138,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         Ok(served) => served,
         Err(error) => {
             // What an earlier run left goes on forwarding; what this one began does not.
-            if datapath.inheritance().snapshot.is_none() {
+            if !is_forwarding {
                 drop(datapath);
                 if let Err(error) = xdp::unload(bpffs) {
                     tracing::warn!(%error, "clean up after the failed start");
@@ -163,6 +178,14 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     Ok(agent)
 }
 
+/// A check is an open socket: as many as the administrator allows, not the timid default.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "raise the limit of open files");
+    }
+}
+
 /// Fills the maps, then has the interfaces run the program.
 async fn bring_up(
     pool: &mut Pool,
@@ -185,6 +208,7 @@ async fn bring_up(
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
     datapath.writer().commit(&pool.desired(&next_hops, devices)).map_err(DatapathError::Commit)?;
+    datapath.carry_counters().map_err(DatapathError::Maps)?;
     interfaces.attach(&links, datapath, netlink).await?;
     datapath.settle()?;
     Ok(grace)

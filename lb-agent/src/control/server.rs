@@ -56,10 +56,7 @@ impl Server {
     /// Where the socket cannot be made.
     pub fn listen(path: &Path) -> Result<(Self, mpsc::Receiver<Asked>), ServerError> {
         let failed = |source| ServerError { path: path.to_owned(), source };
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
+        remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
         if let Ok(Some(group)) = Group::from_name(GROUP) {
@@ -77,6 +74,17 @@ impl Drop for Server {
         self.stop.cancel();
         // Fails only where somebody removed it before.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes the socket of an agent that was killed. Must only be called by whoever holds the agent's lock.
+///
+/// # Errors
+/// Where it cannot be removed.
+pub fn remove_stale(path: &Path) -> Result<(), ServerError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ServerError { path: path.to_owned(), source }),
+        _ => Ok(()),
     }
 }
 

@@ -166,8 +166,10 @@ fn addressing(node: &NodePlan) -> String {
         Role::Director | Role::Client | Role::Switch => None,
     };
     if let Some(device) = holder {
+        // Deprecated, or the kernel would take it as the source of the host's own connections (RFC 6724 §5, rule 8: a
+        // /128 shares more with any neighbour than the address of the /64), whose answers go to whoever else has it.
         lines += &format!(
-            "address add {VIP4}/32 dev {device}\naddress add {VIP6}/128 dev {device} nodad\n"
+            "address add {VIP4}/32 dev {device}\naddress add {VIP6}/128 dev {device} nodad preferred_lft 0\n"
         );
     }
     lines

@@ -245,7 +245,18 @@ fn other_chains() -> Vec<Case> {
         .build();
     let cut = to(web, DESTINATION_OPTIONS, vec![6, 0, 1, 4]).build();
     let no_room = to(web, DESTINATION_OPTIONS, vec![6, 0, 1, 4, 0, 0, 0, 0]).build();
+    // Of the sixth header only half is in the packet, and what follows would be a seventh.
+    let cut_sixth = patched(
+        chain(tcp(web, 80, 9), MAX_HEADERS + 1).build(),
+        4,
+        &[0, MAX_HEADERS as u8 * 8 - 4],
+    );
     vec![
+        Case::passed(
+            "too many extension headers, but for the packet's end",
+            cut_sixth,
+            Reason::Truncated,
+        ),
         Case::passed(
             "an extension header that runs over the packet's end",
             overrun,

@@ -4,6 +4,7 @@
 //! attached and no network is touched. Needs root, and nothing else of the host: the same binary runs in a guest.
 
 mod case;
+mod commits;
 mod coverage;
 mod filter;
 mod flows;

@@ -2,13 +2,16 @@
 
 use crate::world;
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use lb_agent::datapath::xdp::{Capacity, Datapath, Snapshot};
+use lb_agent::datapath::{
+    Desired,
+    xdp::{Capacity, Datapath, Maps, Snapshot, Writer},
+};
 use lb_common::{Counter, Reason, layout::PROGRAM};
 use nix::unistd::geteuid;
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// `enum xdp_action` (include/uapi/linux/bpf.h).
@@ -74,6 +77,56 @@ pub fn world() -> MutexGuard<'static, Rig> {
         Mutex::new(rig)
     });
     rig.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The program with nothing configured, for tests that commit.
+pub struct Blank(Rig);
+
+/// A second program, emptied of what the last test left; its generation, and the lives of its ids, go on.
+pub fn blank() -> MutexGuard<'static, Blank> {
+    static RIG: OnceLock<Mutex<Blank>> = OnceLock::new();
+    let rig = RIG.get_or_init(|| Mutex::new(Blank(Rig::load())));
+    let mut rig = rig.lock().unwrap_or_else(PoisonError::into_inner);
+    rig.writer().grace_passed();
+    // Twice, so that neither bank holds anything of the last test.
+    for _ in 0..2 {
+        rig.commit(&Desired::default());
+    }
+    rig
+}
+
+impl Blank {
+    /// Runs the program once over `frame`.
+    pub fn run(&mut self, frame: &[u8]) -> Outcome {
+        self.0.run(frame)
+    }
+
+    pub fn writer(&mut self) -> &mut Writer {
+        self.0.datapath.writer()
+    }
+
+    pub fn maps(&self) -> &Arc<Maps> {
+        self.0.datapath.maps()
+    }
+
+    /// What status would show.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::read(self.maps()).expect("read the maps")
+    }
+
+    /// Commits, and says that the grace period has passed: no program runs between two test runs.
+    pub fn commit(&mut self, desired: &Desired) -> u64 {
+        let generation = self.commit_owing_grace(desired);
+        self.writer().grace_passed();
+        generation
+    }
+
+    /// Commits. Until the writer is told that a grace period has passed it refuses the next commit.
+    pub fn commit_owing_grace(&mut self, desired: &Desired) -> u64 {
+        self.writer()
+            .commit(desired)
+            .expect("the maps have room for it")
+    }
 }
 
 impl Rig {

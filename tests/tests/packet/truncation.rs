@@ -10,6 +10,7 @@ use crate::{
     rig::{self, PASS},
     world::{TAGGED, VLAN, WEB},
 };
+use lb_common::Reason;
 
 /// The shortest frame that `BPF_PROG_TEST_RUN` takes: an Ethernet header (`ETH_HLEN`).
 const SHORTEST: usize = 14;
@@ -82,24 +83,24 @@ fn agree(frame: &mut [u8]) {
     }
 }
 
-/// Runs every beginning of every frame, changed by `change`, and fails with all that were not passed as they were.
-fn check_beginnings(change: impl Fn(&mut Vec<u8>)) {
+/// Runs what `shorten` makes of every frame and every length short of its own, and fails with all that were not passed
+/// as they were.
+fn check_shortened(shorten: impl Fn(&[u8], usize) -> Vec<u8>) {
     let mut rig = rig::world();
     let before = rig.counters();
     let mut failures = String::new();
     for (name, frame) in frames() {
         let whole = frame.build();
         for len in SHORTEST..whole.len() {
-            let mut beginning = whole[..len].to_vec();
-            change(&mut beginning);
-            let outcome = rig.run(&beginning);
-            if outcome.verdict != PASS || outcome.frame != beginning {
+            let short = shorten(&whole, len);
+            let outcome = rig.run(&short);
+            if outcome.verdict != PASS || outcome.frame != short {
                 failures.push_str(&format!(
-                    "{name}, the first {len} bytes of {}: verdict {}\n",
+                    "{name}, {len} of {} bytes: verdict {}\n",
                     whole.len(),
                     outcome.verdict
                 ));
-                failures.push_str(&hex_difference(&outcome.frame, &beginning));
+                failures.push_str(&hex_difference(&outcome.frame, &short));
             }
         }
     }
@@ -113,31 +114,49 @@ fn check_beginnings(change: impl Fn(&mut Vec<u8>)) {
         moved
             .reasons
             .keys()
-            .all(|(_, reason)| reason.name() == "truncated"),
+            .all(|(_, reason)| *reason == Reason::Truncated),
         "counted otherwise: {moved:?}"
     );
 }
 
+/// The first `len` bytes, whose IP header says that this is all.
+fn shorter(whole: &[u8], len: usize) -> Vec<u8> {
+    let mut short = whole[..len].to_vec();
+    if len > ip_offset(whole) {
+        agree(&mut short);
+    }
+    short
+}
+
 #[test]
 fn frames_cut_at_any_byte_are_passed_as_they_are() {
-    check_beginnings(|_| {});
+    check_shortened(|whole, len| whole[..len].to_vec());
 }
 
 #[test]
 fn packets_too_short_for_their_headers_are_passed_as_they_are() {
-    check_beginnings(|beginning| {
-        if beginning.len() > 22 {
-            agree(beginning);
-        }
-    });
+    check_shortened(shorter);
 }
 
 #[test]
-fn frames_cut_at_any_byte_and_padded_are_passed_as_they_are() {
-    check_beginnings(|beginning| {
-        if beginning.len() > 22 {
-            agree(beginning);
+fn packets_too_short_for_their_headers_in_padded_frames_are_passed_as_they_are() {
+    check_shortened(|whole, len| {
+        let mut short = shorter(whole, len);
+        short.resize(len + 60, 0);
+        short
+    });
+}
+
+/// Headers that go on behind the packet's end are none.
+#[test]
+fn packets_that_end_inside_their_headers_are_passed_as_they_are() {
+    check_shortened(|whole, len| {
+        // A length that the IP header cannot say changes nothing: then the frame is cut.
+        let short = shorter(whole, len);
+        if short == whole[..len] {
+            short
+        } else {
+            [&short, &whole[len..]].concat()
         }
-        beginning.resize(beginning.len() + 60, 0);
     });
 }

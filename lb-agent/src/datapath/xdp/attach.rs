@@ -37,13 +37,15 @@ pub enum AttachError {
     /// Another program is there.
     #[error(
         "{interface} already has an XDP program, {holder}: an interface takes one only; remove it \
-         (`ip link set dev {interface} xdp off`, or its owner's own command) or leave {interface} out of `interfaces`"
+         (`ip link set dev {interface} {keyword} off`, or its owner's own command) or leave {interface} out of `interfaces`"
     )]
     Foreign {
         /// The interface's name.
         interface: String,
         /// The other program's id and name.
         holder: String,
+        /// [`Holder::keyword`].
+        keyword: &'static str,
     },
     /// The driver refuses, and no other mode is allowed.
     #[error("attach XDP to {interface} in the driver: {refusal}; `datapath = \"auto\"` would fall back to generic mode")]
@@ -85,8 +87,17 @@ pub struct Target {
     pub ifindex: u32,
     /// Its name, for messages.
     pub name: String,
-    /// The kernel's id of the program that is there now.
-    pub holder: Option<u32>,
+    /// The program that is there now.
+    pub holder: Option<Holder>,
+}
+
+/// A program on an interface.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    /// The kernel's id of it.
+    pub program_id: u32,
+    /// What ip-link(8) calls the mode it is attached in: `off` takes away that mode's program alone.
+    pub keyword: &'static str,
 }
 
 /// Makes `program` the one that runs on `target`: a pinned attachment is switched over in place, so that no packet
@@ -101,8 +112,8 @@ pub fn attach(program: &mut Xdp, pins: &Pins, target: &Target, ladder: Ladder) -
         pins.take_over_link(target.ifindex, &path)?;
         return Ok(Attached::Adopted);
     }
-    if let Some(id) = target.holder {
-        return Err(AttachError::Foreign { interface: target.name.clone(), holder: describe(id) });
+    if let Some(Holder { program_id, keyword }) = target.holder {
+        return Err(AttachError::Foreign { interface: target.name.clone(), holder: describe(program_id), keyword });
     }
     let refusal = match program.attach_to_if_index(target.ifindex, XdpMode::Driver) {
         Ok(id) => {

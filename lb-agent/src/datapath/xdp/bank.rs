@@ -65,6 +65,8 @@ pub struct Plan {
     pub next_hops: Vec<desired::NextHop>,
     /// Ids that did not exist in the live bank.
     pub new_backends: Vec<u32>,
+    /// Ids of services that did not exist in the live bank.
+    pub new_services: Vec<u16>,
     /// Tables of each service id; those whose `start` the live bank does not have are to be written.
     pub tables: HashMap<u16, WrittenTable>,
     /// Service ids whose table is to be written.
@@ -110,10 +112,13 @@ pub fn plan(
 ) -> Result<Plan, NoRoom> {
     let mut plan = Plan::default();
     let mut ids = Ids::new(occupied, capacity);
-    let mut ranges = Ranges::new(occupied, capacity.slots);
+    let mut ranges = Ranges::new(occupied, written, capacity.slots);
     let mut entries: HashMap<ServiceKey, Service> = HashMap::new();
     for service in &desired.services {
-        let id = ids.service(service)?;
+        let (id, is_new) = ids.service(service)?;
+        if is_new {
+            plan.new_services.push(id);
+        }
         let mut backend_ids = Vec::with_capacity(service.real_servers.len());
         for real_server in &service.real_servers {
             let (address, family) = wire_address(real_server.address);
@@ -251,8 +256,8 @@ impl Ids {
         }
     }
 
-    /// The id the service has by any of its keys, else a free one.
-    fn service(&mut self, service: &desired::Service) -> Result<u16, NoRoom> {
+    /// The id the service has by any of its keys, else a free one; and whether it is new.
+    fn service(&mut self, service: &desired::Service) -> Result<(u16, bool), NoRoom> {
         let known = service.keys.iter().filter_map(|key| self.services.get(key).copied());
         let known = { known }.find(|id| !self.taken_services.contains(id));
         let id = match known {
@@ -274,7 +279,7 @@ impl Ids {
         };
         self.used_services.insert(id);
         self.taken_services.insert(id);
-        Ok(id)
+        Ok((id, known.is_none()))
     }
 
     /// The id of the backend, and whether it is new.
@@ -299,41 +304,57 @@ impl Ids {
     }
 }
 
-/// Free ranges of slots: what no entry of the live bank refers to.
+/// Free ranges of slots: what neither an entry of the live bank refers to nor a table that may be used again.
 struct Ranges {
+    /// In the order of their starts; they may overlap where somebody else wrote into the maps.
     used: Vec<Range<u32>>,
     slots: u32,
 }
 
 impl Ranges {
-    fn new(occupied: &Occupied, slots: u32) -> Self {
-        let ranges = occupied.services.iter().map(|entry| entry.slots_start..entry.slots_start + entry.slots_len);
+    fn new(occupied: &Occupied, written: &HashMap<u16, WrittenTable>, slots: u32) -> Self {
+        let live = occupied.services.iter().map(|entry| (entry.slots_start, entry.slots_len));
+        let written = written.values().map(|table| (table.start, table.table.len() as u32));
+        let ranges = live.chain(written).map(|(start, len)| start..start.saturating_add(len));
         let mut used: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
-        used.sort_by_key(|range| range.start);
+        used.sort_by_key(|range| (range.start, range.end));
         used.dedup();
         Self { used, slots }
     }
 
-    /// The first free range of `len` slots.
+    /// The narrowest free range that has room for `len` slots: wide ones are kept for large tables.
     fn take(&mut self, len: u32) -> Result<u32, NoRoom> {
         if len == 0 {
             return Ok(0);
         }
-        let mut start = 0;
-        let mut position = self.used.len();
-        for (index, range) in self.used.iter().enumerate() {
-            if range.start - start >= len {
-                position = index;
-                break;
-            }
-            start = range.end;
-        }
-        if self.slots.saturating_sub(start) < len {
-            let used: u64 = self.used.iter().map(|range| u64::from(range.end - range.start)).sum();
-            return Err(NoRoom { what: "slots", needed: used + u64::from(len), available: u64::from(self.slots) });
-        }
+        let gaps = self.gaps();
+        let Some(gap) = gaps.iter().filter(|gap| gap.end - gap.start >= len).min_by_key(|gap| gap.end - gap.start) else {
+            let free: u32 = gaps.iter().map(|gap| gap.end - gap.start).sum();
+            return Err(if free < len {
+                let needed = u64::from(self.slots - free) + u64::from(len);
+                NoRoom { what: "slots", needed, available: u64::from(self.slots) }
+            } else {
+                let widest = gaps.iter().map(|gap| gap.end - gap.start).max().unwrap_or(0);
+                NoRoom { what: "slots in one piece", needed: u64::from(len), available: u64::from(widest) }
+            });
+        };
+        let start = gap.start;
+        let position = self.used.partition_point(|range| range.start < start);
         self.used.insert(position, start..start + len);
         Ok(start)
+    }
+
+    /// What is between the used ranges.
+    fn gaps(&self) -> Vec<Range<u32>> {
+        let mut gaps = Vec::new();
+        let mut end = 0;
+        for range in &self.used {
+            gaps.push(end..range.start.min(self.slots));
+            end = end.max(range.end);
+        }
+        gaps.push(end..self.slots);
+        gaps.retain(|gap| !gap.is_empty());
+        gaps
     }
 }
 

@@ -4,7 +4,7 @@ use super::capacity::Capacity;
 use crate::sys::mapped::MappedArray;
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuValues};
 use lb_common::{Backend, Control, Counter, Reason, Service, Slot, layout::map, reason::REASONS};
-use std::{collections::HashMap, io, os::fd::AsFd, sync::Mutex};
+use std::{collections::HashMap, io, os::fd::AsFd, sync::{Mutex, PoisonError}};
 
 /// All maps of the program. Reads need no lock; writing is the [`super::Writer`]'s alone.
 pub struct Maps {
@@ -17,7 +17,7 @@ pub struct Maps {
     /// Backend table, two banks.
     pub backends: MappedArray<Backend>,
     backend_counters: Mutex<PerCpuArray<MapData, Counter>>,
-    reason_counters: PerCpuArray<MapData, u64>,
+    reason_counters: Mutex<PerCpuArray<MapData, u64>>,
     capacity: Capacity,
     /// Keeps the descriptors open that programs of the object still to be loaded refer to.
     _open: Vec<MapData>,
@@ -70,8 +70,9 @@ impl Maps {
             backend_counters: Mutex::new(
                 PerCpuArray::try_from(per_cpu(take(map::BACKEND_COUNTERS)?)).map_err(read(map::BACKEND_COUNTERS))?,
             ),
-            reason_counters: PerCpuArray::try_from(per_cpu(take(map::REASON_COUNTERS)?))
-                .map_err(read(map::REASON_COUNTERS))?,
+            reason_counters: Mutex::new(
+                PerCpuArray::try_from(per_cpu(take(map::REASON_COUNTERS)?)).map_err(read(map::REASON_COUNTERS))?,
+            ),
             capacity,
             _open: vec![control, services, slots, backends],
         })
@@ -87,7 +88,7 @@ impl Maps {
     /// # Errors
     /// Where the kernel refuses the read.
     pub fn backend_counter(&self, id: u32) -> Result<Counter, MapsError> {
-        let counters = self.backend_counters.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let counters = self.backend_counters.lock().unwrap_or_else(PoisonError::into_inner);
         let values = counters.get(&id, 0).map_err(|source| MapsError::Read { name: map::BACKEND_COUNTERS, source })?;
         Ok(values.iter().fold(Counter::default(), |sum, counter| Counter {
             packets: sum.packets + counter.packets,
@@ -101,7 +102,7 @@ impl Maps {
     /// Where the kernel refuses the write.
     pub fn set_backend_counter(&self, id: u32, counter: Counter) -> Result<(), MapsError> {
         let error = |source| MapsError::Read { name: map::BACKEND_COUNTERS, source };
-        let mut counters = self.backend_counters.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut counters = self.backend_counters.lock().unwrap_or_else(PoisonError::into_inner);
         let cpus = counters.get(&id, 0).map_err(error)?.len();
         let values: Vec<Counter> = std::iter::once(counter).chain(std::iter::repeat(Counter::default())).take(cpus).collect();
         let values = PerCpuValues::try_from(values).map_err(|source: io::Error| error(source.into()))?;
@@ -113,13 +114,34 @@ impl Maps {
     /// # Errors
     /// Where the kernel refuses the read.
     pub fn reason_counter(&self, service: u16, reason: Reason) -> Result<u64, MapsError> {
-        let column = u32::from(service) * REASONS + reason as u32;
-        let values = self
-            .reason_counters
-            .get(&column, 0)
-            .map_err(|source| MapsError::Read { name: map::REASON_COUNTERS, source })?;
+        let counters = self.reason_counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = counters.get(&column(service, reason), 0).map_err(reasons_error)?;
         Ok(values.iter().sum())
     }
+
+    /// Sets a service's counters of reasons to zero: the next life of its id begins.
+    ///
+    /// # Errors
+    /// Where the kernel refuses the write.
+    pub fn clear_reasons(&self, service: u16) -> Result<(), MapsError> {
+        let mut counters = self.reason_counters.lock().unwrap_or_else(PoisonError::into_inner);
+        for reason in Reason::ALL.iter().copied().filter(|reason| reason.counted()) {
+            let column = column(service, reason);
+            let cpus = counters.get(&column, 0).map_err(reasons_error)?.len();
+            let zeros = PerCpuValues::try_from(vec![0; cpus]).map_err(|source: io::Error| reasons_error(source.into()))?;
+            counters.set(column, zeros, 0).map_err(reasons_error)?;
+        }
+        Ok(())
+    }
+}
+
+/// Index of a service's counter of `reason`.
+fn column(service: u16, reason: Reason) -> u32 {
+    u32::from(service) * REASONS + reason as u32
+}
+
+fn reasons_error(source: MapError) -> MapsError {
+    MapsError::Read { name: map::REASON_COUNTERS, source }
 }
 
 impl std::fmt::Debug for Maps {

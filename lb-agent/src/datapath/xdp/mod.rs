@@ -13,7 +13,7 @@ mod pins;
 mod snapshot;
 mod writer;
 
-pub use attach::{AttachError, Attached, Ladder, Target};
+pub use attach::{AttachError, Attached, Holder, Ladder, Target};
 pub use capacity::{Capacity, Demand, NoRoom};
 pub use maps::{Maps, MapsError};
 pub use object::{LoadError, load_program};
@@ -129,6 +129,26 @@ impl Datapath {
         &mut self.ebpf
     }
 
+    /// Goes on counting where an earlier life's maps stood, if these replace them. Before the first packet, after the
+    /// first commit.
+    ///
+    /// # Errors
+    /// Where a counter cannot be written.
+    pub fn carry_counters(&self) -> Result<(), MapsError> {
+        let Some(old) = self.inheritance.snapshot.as_ref().filter(|_| self.replaces_maps) else { return Ok(()) };
+        let new = Snapshot::read(self.maps())?;
+        for (key, id) in &new.services {
+            let Some(before) = old.services.get(key).and_then(|id| old.by_id.get(id)) else { continue };
+            for backend in new.by_id.get(id).into_iter().flat_map(|service| &service.backends) {
+                let same = |old: &&BackendSnapshot| (old.address, old.port) == (backend.address, backend.port);
+                if let Some(old) = before.backends.iter().find(same) {
+                    self.maps().set_backend_counter(backend.id, old.counter)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Attaches the program to an interface, or switches an earlier life's attachment over to it.
     ///
     /// # Errors
@@ -173,6 +193,7 @@ impl Datapath {
             pins.replace_maps()?;
             self.replaces_maps = false;
         }
+        pins.remove_new_maps()?;
         pins.remove_other_versions()?;
         pin_program(&mut self.ebpf, pins)
     }

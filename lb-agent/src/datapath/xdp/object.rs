@@ -50,7 +50,6 @@ pub fn load(capacity: Capacity, pins: Option<&Path>) -> Result<(Ebpf, Maps), Loa
     let mut loader = EbpfLoader::new();
     loader
         .override_global(constant::SERVICE_CAPACITY, &capacity.services, true)
-        .override_global(constant::BACKEND_CAPACITY, &capacity.backends, true)
         .map_max_entries(map::SERVICES, capacity.services * 2)
         .map_max_entries(map::SLOTS, capacity.slots)
         .map_max_entries(map::BACKENDS, capacity.backends * 2)

@@ -119,9 +119,10 @@ impl Pins {
         self.directory().join("maps")
     }
 
-    /// Where maps lie that are to replace the pinned ones.
+    /// Where maps lie that are to replace the pinned ones. Without a dot: bpffs keeps names that have one to itself
+    /// (Linux `kernel/bpf/inode.c`, `bpf_lookup`: EPERM).
     pub fn new_maps(&self) -> PathBuf {
-        self.directory().join("maps.new")
+        self.directory().join("maps-new")
     }
 
     /// Where the program is pinned.
@@ -181,6 +182,14 @@ impl Pins {
             path: self.new_maps(),
             source,
         })
+    }
+
+    /// Removes what a start left that was killed while it was replacing the maps.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn remove_new_maps(&self) -> Result<(), PinsError> {
+        remove_tree(&self.new_maps())
     }
 
     /// Moves a link that another layout version pinned to this version's place.

@@ -68,9 +68,8 @@ impl Snapshot {
     pub fn read(maps: &Maps) -> Result<Self, MapsError> {
         let capacity = maps.capacity();
         let live = Live(maps.control.load_word(0, offset_of!(Control, live)));
-        let bank = live.bank();
         let mut snapshot = Self { generation: live.generation(), ..Self::default() };
-        let entries = (0..capacity.services).filter_map(|place| maps.services.read(bank * capacity.services + place));
+        let entries = (0..capacity.services).filter_map(|place| maps.services.read(live.place(place)));
         let mut tables: BTreeMap<u16, Service> = BTreeMap::new();
         for entry in entries.filter(|entry| entry.tuple != 0 && entry.id != 0) {
             snapshot.services.insert(entry.key(), entry.id);
@@ -85,7 +84,7 @@ impl Snapshot {
             }
         }
         for id in 0..capacity.backends {
-            let Some(backend) = maps.backends.read(bank * capacity.backends + id) else { break };
+            let Some(backend) = maps.backends.read(live.place(id)) else { break };
             let Some(service) = snapshot.by_id.get_mut(&backend.service) else { continue };
             if let Some(backend) = Self::backend(maps, id, &backend, owned.get(&id).copied().unwrap_or(0))? {
                 service.backends.push(backend);

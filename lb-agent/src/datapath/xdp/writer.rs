@@ -13,9 +13,9 @@ use crate::datapath::{
     desired::{self, NextHop},
 };
 use lb_common::{
-    Backend, Control, Counter, Interface, Live, Owner, Service, Slot,
+    Backend, Control, Counter, Interface, Live, Owner, Service, Slot, Station,
     backend::mac_word,
-    control::{ALWAYS_OWNED, INTERFACE_PROBES, INTERFACE_TRANSMITS, INTERFACES, OWNERS},
+    control::{ALWAYS_OWNED, INTERFACE_PROBES, INTERFACES, OWNERS, banked},
     filter, hash,
 };
 use std::{
@@ -100,6 +100,9 @@ impl Writer {
         for &id in &plan.new_backends {
             self.maps.set_backend_counter(id, Counter::default())?;
         }
+        for &id in &plan.new_services {
+            self.maps.clear_reasons(id)?;
+        }
         let next = live.flipped();
         self.write_bank(next.bank(), &plan, &places);
         self.widen_filter(&plan.services);
@@ -120,7 +123,6 @@ impl Writer {
         let ids: HashMap<BackendKey, u32> =
             self.occupied(self.live().bank()).backends.iter().map(|(&id, backend)| (BackendKey::of(backend), id)).collect();
         let service_ids = self.service_ids();
-        let capacity = self.maps.capacity().backends;
         let mut changed = 0;
         for service in &desired.services {
             let Some(&service_id) = service.keys.iter().find_map(|key| service_ids.get(key)) else { continue };
@@ -130,10 +132,10 @@ impl Writer {
                 let Some(&id) = ids.get(&key) else { continue };
                 let word = next_hop_word(real_server.next_hop, &places);
                 let offset = offset_of!(Backend, next_hop);
-                if self.maps.backends.load_word(self.live().bank() * capacity + id, offset) != word {
+                if self.maps.backends.load_word(self.live().place(id), offset) != word {
                     changed += 1;
-                    self.maps.backends.store_word(id, offset, word);
-                    self.maps.backends.store_word(capacity + id, offset, word);
+                    self.maps.backends.store_word(banked(0, id), offset, word);
+                    self.maps.backends.store_word(banked(1, id), offset, word);
                 }
             }
         }
@@ -156,9 +158,9 @@ impl Writer {
 
     fn occupied(&self, bank: u32) -> Occupied {
         let capacity = self.maps.capacity();
-        let services = (0..capacity.services).filter_map(|place| self.maps.services.read(bank * capacity.services + place));
+        let services = (0..capacity.services).filter_map(|place| self.maps.services.read(banked(bank, place)));
         let backends = (0..capacity.backends)
-            .filter_map(|id| self.maps.backends.read(bank * capacity.backends + id).map(|backend| (id, backend)));
+            .filter_map(|id| self.maps.backends.read(banked(bank, id)).map(|backend| (id, backend)));
         Occupied {
             services: services.filter(|entry| entry.tuple != 0).collect(),
             backends: backends.filter(|(_, backend)| backend.family != 0).collect(),
@@ -199,13 +201,13 @@ impl Writer {
             }
         }
         for (place, &entry) in (0..).zip(&plan.services) {
-            self.maps.services.write(bank * capacity.services + place, entry);
+            self.maps.services.write(banked(bank, place), entry);
         }
         let mut backends: HashMap<u32, (Backend, NextHop)> =
             plan.backends.iter().zip(&plan.next_hops).map(|(&(id, backend), &next_hop)| (id, (backend, next_hop))).collect();
         for id in 0..capacity.backends {
-            let here = bank * capacity.backends + id;
-            let there = (bank ^ 1) * capacity.backends + id;
+            let here = banked(bank, id);
+            let there = banked(bank ^ 1, id);
             let lives = [here, there].map(|at| self.maps.backends.read(at).map_or(0, |old| old.generation));
             let generation = lives[0].max(lives[1]);
             let entry = match backends.remove(&id) {
@@ -234,15 +236,15 @@ impl Writer {
             let place = (0..INTERFACE_PROBES as u32)
                 .map(|probe| home.wrapping_add(probe) as usize % INTERFACES)
                 .find(|&place| {
-                    let [_, identity, _] = self.interface_words(place);
+                    let [_, identity] = self.interface_words(place);
                     identity == 0 || identity == interface_identity(device)
                 })
                 .ok_or(CommitError::Interfaces { ifindex: device.index })?;
-            let flags = if device.transmits { u64::from(INTERFACE_TRANSMITS) } else { 0 };
-            let wanted = [mac_word(device.mac), interface_identity(device), flags];
+            let flags = if device.transmits { Station::TRANSMITS } else { 0 };
+            let wanted = [mac_word(device.mac) | flags, interface_identity(device)];
             let there = self.interface_words(place);
             // The identity last: until then no packet finds the entry.
-            for word in [0, 2, 1] {
+            for word in [0, 1] {
                 if there[word] != wanted[word] {
                     self.maps.control.store_word(0, interface_offset(place) + word * 8, wanted[word]);
                 }
@@ -252,8 +254,8 @@ impl Writer {
         Ok(places)
     }
 
-    fn interface_words(&self, place: usize) -> [u64; 3] {
-        [0, 1, 2].map(|word| self.maps.control.load_word(0, interface_offset(place) + word * 8))
+    fn interface_words(&self, place: usize) -> [u64; 2] {
+        [0, 1].map(|word| self.maps.control.load_word(0, interface_offset(place) + word * 8))
     }
 
     /// Sets the filter's bits for `services`, and leaves those that the live bank needs.
@@ -301,10 +303,7 @@ fn interface_identity(device: &Device) -> u64 {
 }
 
 const _: () = assert!(
-    offset_of!(Interface, mac) == 0
-        && offset_of!(Interface, ifindex) == 8
-        && offset_of!(Interface, vlans) == 12
-        && offset_of!(Interface, flags) == 16
+    offset_of!(Interface, station) == 0 && offset_of!(Interface, ifindex) == 8 && offset_of!(Interface, vlans) == 12
 );
 
 fn interface_offset(place: usize) -> usize {
