@@ -84,7 +84,6 @@ const REAL_SERVER: &[Rule<RealServer>] = &[
 /// Kinds of check, which have no default: written is wanted.
 #[rustfmt::skip]
 const CHECK_KINDS: &[(&str, &str)] = &[
-    ("check.https", "https checks"),
     ("check.smtp", "smtp checks"),
     ("check.ping", "ping checks"),
     ("check.dns", "dns checks"),

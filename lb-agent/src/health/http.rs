@@ -1,30 +1,30 @@
 //! HTTP: is a request answered with the status, and the body, that the operator wants?
 //!
-//! One connection for each request, HTTP/1.1. Redirects are answers like any other: they are not followed.
+//! One connection for each request. Redirects are answers like any other: they are not followed.
 //!
 //! What a server can make the agent hold is bounded: [`MAX_HEAD_BYTES`] of headers, and [`MAX_BODY_BYTES`] of a body
 //! that is to be searched. A body that nobody judges is not read: status and headers decide, so that a check of an
 //! endless stream passes.
 
 mod answer;
+mod http1;
+mod http2;
 
 use std::net::{IpAddr, SocketAddr};
 
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST, USER_AGENT};
-use hyper_util::rt::TokioIo;
+use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::deadline::{Deadline, Late};
 use super::net::{self, ConnectError, Purpose};
 use super::probe::Fault;
+use super::tls::{self, Protocol};
 use crate::config::HttpRequest;
 use answer::Wanted;
 pub use answer::{AnswerError, MAX_BODY_BYTES, PatternError};
 
 /// The longest status line and headers together.
-pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+pub const MAX_HEAD_BYTES: u32 = 64 * 1024;
 /// What a server's log shows of us.
 pub(super) const AGENT: &str = concat!("lb-agent/", env!("CARGO_PKG_VERSION"));
 
@@ -42,6 +42,9 @@ pub enum Error {
     /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// No TLS.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// A request that cannot be written.
     #[error("ask for {path} of host `{host}`: {source}")]
     Request {
@@ -78,6 +81,7 @@ impl Fault for Error {
     fn is_ours(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_ours(),
+            Self::Tls(error) => error.is_ours(),
             Self::Request { .. } | Self::Late { .. } | Self::NoAnswer { .. } | Self::Answer(_) => {
                 false
             }
@@ -96,6 +100,27 @@ impl Request {
             host: request.host.clone(),
             wanted: Wanted::new(request)?,
         })
+    }
+
+    /// The Host header that is asked for, if any.
+    pub(super) fn configured_host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// Asks over a connection that is there, and judges the answer. `own_port` is the scheme's.
+    pub(super) async fn ask(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        to: SocketAddr,
+        own_port: u16,
+        protocol: Protocol,
+        deadline: &Deadline,
+    ) -> Result<(), Error> {
+        let host = self.host(to, own_port);
+        match protocol {
+            Protocol::Http1 => http1::ask(stream, self, host, deadline).await,
+            Protocol::Http2 => http2::ask(stream, self, host, deadline).await,
+        }
     }
 
     /// The Host header: as configured, else the address checked, with its port unless that is the scheme's own.
@@ -120,32 +145,7 @@ pub async fn check(
     deadline: &Deadline,
 ) -> Result<(), Error> {
     let stream = net::connect(to, from, Purpose::Talk, deadline).await?;
-    ask_http1(stream, request, request.host(to, 80), deadline).await
-}
-
-/// HTTP/1.1 over a connection that is there.
-async fn ask_http1(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: &Request,
-    host: String,
-    deadline: &Deadline,
-) -> Result<(), Error> {
-    let message = hyper::Request::get(&request.path)
-        .header(HOST, &host)
-        .header(USER_AGENT, AGENT)
-        .header(ACCEPT, "*/*")
-        .body(String::new())
-        .map_err(|source| request.cannot_be_written(host, source))?;
-    let handshake = http1::Builder::new()
-        .max_buf_size(MAX_HEAD_BYTES)
-        .handshake(TokioIo::new(stream));
-    let (mut sender, connection) = request.within(deadline, "answer", handshake).await?;
-    alongside(connection, async {
-        let sent = sender.send_request(message);
-        let response = request.within(deadline, "answer", sent).await?;
-        request.judge(response, deadline).await
-    })
-    .await
+    request.ask(stream, to, 80, Protocol::Http1, deadline).await
 }
 
 /// The result of `talk`, which only moves while `connection` does.
@@ -168,19 +168,23 @@ impl Request {
         Error::Request { path, host, source }
     }
 
+    fn no_answer(&self, error: &impl InWords) -> Error {
+        Error::NoAnswer {
+            path: self.path.clone(),
+            reason: error.in_words(),
+        }
+    }
+
     /// A step of the exchange, with its failure in words.
-    async fn within<T>(
+    async fn within<T, E: InWords>(
         &self,
         deadline: &Deadline,
         what: &'static str,
-        step: impl Future<Output = Result<T, hyper::Error>>,
+        step: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error> {
         match deadline.limit(what, step).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Error::NoAnswer {
-                path: self.path.clone(),
-                reason: in_words(&error),
-            }),
+            Ok(Err(error)) => Err(self.no_answer(&error)),
             Err(late) => Err(Error::Late {
                 path: self.path.clone(),
                 late,
@@ -190,46 +194,33 @@ impl Request {
 
     async fn judge(
         &self,
-        response: hyper::Response<Incoming>,
+        status: u16,
+        mut incoming: impl Pieces,
         deadline: &Deadline,
     ) -> Result<(), Error> {
-        self.wanted.status(&self.path, response.status().as_u16())?;
+        self.wanted.status(&self.path, status)?;
         let Some(mut body) = self.wanted.body(&self.path) else {
             return Ok(());
         };
-        let mut incoming = response.into_body();
         let next = "end of the body";
-        while let Some(data) = self
-            .within(deadline, next, answer::next_data(&mut incoming))
-            .await?
-        {
+        while let Some(data) = self.within(deadline, next, incoming.next()).await? {
             body.add(&data)?;
         }
         Ok(body.judge()?)
     }
 }
 
+/// A body that comes in piece by piece.
+trait Pieces {
+    type Error: InWords;
+
+    /// The next piece; `None` at the end. Trailers are passed over.
+    async fn next(&mut self) -> Result<Option<Bytes>, Self::Error>;
+}
+
 /// What went wrong in an exchange.
-fn in_words(error: &hyper::Error) -> String {
-    if error.is_parse() {
-        return format!("the answer cannot be read as HTTP: {error}");
-    }
-    if error.is_incomplete_message() {
-        return "the connection was closed before the answer was complete".to_owned();
-    }
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            return match error.raw_os_error() {
-                Some(errno) => {
-                    net::Error::from(std::io::Error::from_raw_os_error(errno)).to_string()
-                }
-                None => error.to_string(),
-            };
-        }
-        cause = error.source();
-    }
-    error.to_string()
+trait InWords {
+    fn in_words(&self) -> String;
 }
 
 #[cfg(test)]

@@ -7,10 +7,14 @@ pub mod deadline;
 pub mod driver;
 pub mod fsm;
 pub mod http;
+pub mod https;
+pub mod kind;
 pub mod net;
 pub mod probe;
 pub mod tcp;
+pub mod tls;
 
 pub use driver::{Driver, Event, Run, Spec, Status, Target, TargetId};
 pub use fsm::{Outcome, State, Timing};
-pub use probe::{Kind, KindError, Probe};
+pub use kind::{Kind, KindError, Maker};
+pub use probe::Probe;

@@ -91,6 +91,14 @@ impl From<io::Error> for Error {
     }
 }
 
+/// The kernel's answer to a use of a connection, or what a library says in its place.
+pub(super) fn in_words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => Error::from(io::Error::from_raw_os_error(errno)).to_string(),
+        None => error.to_string(),
+    }
+}
+
 /// A connection that did not come about.
 #[derive(Debug, thiserror::Error)]
 #[error("connect to {to}: {source}")]

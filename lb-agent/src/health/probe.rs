@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::fsm::Outcome;
-use super::{http, net, tcp};
-use crate::config::CheckKind;
+use super::kind::Kind;
+use super::{http, https, net, tcp};
 
 /// What is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,50 +25,6 @@ pub struct Probe {
     pub source: Option<IpAddr>,
     /// How. All must pass.
     pub kinds: Arc<[Kind]>,
-}
-
-/// One kind of check, ready to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A connection is accepted.
-    Tcp,
-    /// Each request is answered as wished.
-    Http(Vec<http::Request>),
-}
-
-/// A check that cannot be made as it is configured.
-#[derive(Debug, thiserror::Error)]
-pub enum KindError {
-    /// The regular expression of a body.
-    #[error("body_regex: {0}")]
-    Pattern(#[from] http::PatternError),
-    /// [`config::load`](crate::config::load) lets none of these pass.
-    #[error("{0} checks are not supported yet")]
-    NotBuilt(&'static str),
-}
-
-impl Kind {
-    /// From the configuration.
-    ///
-    /// # Errors
-    /// Where it cannot be made ready.
-    pub fn new(kind: &CheckKind) -> Result<Self, KindError> {
-        Ok(match kind {
-            CheckKind::Tcp => Self::Tcp,
-            CheckKind::Http(requests) => Self::Http(
-                requests
-                    .iter()
-                    .map(http::Request::new)
-                    .collect::<Result<_, _>>()?,
-            ),
-            CheckKind::Https(_)
-            | CheckKind::Smtp { .. }
-            | CheckKind::Ping
-            | CheckKind::Dns { .. }
-            | CheckKind::Udp { .. }
-            | CheckKind::Misc { .. } => return Err(KindError::NotBuilt(kind.key())),
-        })
-    }
 }
 
 /// What a kind of check fails with. Its text is the reason that the operator reads.
@@ -112,6 +68,14 @@ impl Probe {
             Kind::Http(requests) => {
                 for request in requests {
                     http::check(to, from, request, deadline)
+                        .await
+                        .map_err(|fault| outcome(&fault))?;
+                }
+                Ok(())
+            }
+            Kind::Https(requests) => {
+                for request in requests {
+                    https::check(to, from, request, deadline)
                         .await
                         .map_err(|fault| outcome(&fault))?;
                 }

@@ -3,7 +3,7 @@
 use super::PoolError;
 use crate::{
     config::{RealServer, Service},
-    health::{Kind, Probe, Spec, State, Target, TargetId, Timing},
+    health::{Maker, Probe, Spec, State, Target, TargetId, Timing},
 };
 use std::{
     collections::BTreeMap,
@@ -14,6 +14,7 @@ use std::{
 /// Hands out targets: real servers of several services that are checked in the same way share one.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
+    maker: Maker,
     known: BTreeMap<SocketAddr, Vec<Target>>,
     next: u32,
 }
@@ -25,7 +26,7 @@ impl Targets {
         if check.kinds.is_empty() {
             return Ok(None);
         }
-        let kinds = check.kinds.iter().map(Kind::new).collect::<Result<_, _>>().map_err(|source| PoolError::Check {
+        let kinds = check.kinds.iter().map(|kind| self.maker.kind(kind)).collect::<Result<_, _>>().map_err(|source| PoolError::Check {
             service: service.name.clone(),
             real_server: real_server.endpoint().to_string(),
             source,

@@ -18,7 +18,7 @@ listen = ["192.0.2.10:80", "[2001:db8::10]:80"]
 mode = "dr"
 datapath = "xdp_native"
 table_size = 251
-check = { tcp = {}, http = [{}], interval = "1s", timeout = "2s", fall = 3, rise = 2, retry_interval = "500ms", port = 81, source_address = "10.0.0.3" }
+check = { tcp = {}, http = [{}], https = [{}], interval = "1s", timeout = "2s", fall = 3, rise = 2, retry_interval = "500ms", port = 81, source_address = "10.0.0.3" }
 [[service.real_server]]
 address = "10.0.0.1:80"
 weight = 65535
@@ -134,7 +134,6 @@ fn each_key_of_a_real_server_that_is_not_built_is_refused_at_its_place() {
         ("on_failure = \"drain\"", "draining"),
         ("notify.up = [\"/bin/true\"]", "notification"),
         ("check.via = \"vip\"", "virtual address"),
-        ("check.https = [{}]", "https"),
         ("check.smtp = {}", "smtp"),
         ("check.ping = {}", "ping"),
         ("check.dns = {}", "dns"),

@@ -1,10 +1,7 @@
 //! What an answer must be like, and whether it is.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::Pin;
 
-use hyper::body::{Body as _, Bytes, Incoming};
 use md5::{Digest as _, Md5};
 
 use crate::config::{HttpRequest, StatusRange};
@@ -174,18 +171,4 @@ impl Body<'_> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The next piece of a body; `None` at its end. Trailers are passed over.
-pub(super) async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
-    loop {
-        match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-            Some(frame) => {
-                if let Ok(data) = frame?.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-            None => return Ok(None),
-        }
-    }
 }
