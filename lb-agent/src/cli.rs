@@ -87,7 +87,10 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         tracing::warn!(key = warning.key, "{}", warning.message);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     runtime.block_on(async {
         match agent::start(loaded.config, Path::new(xdp::BPFFS)).await {
             Ok(agent) => agent.run().await,
@@ -101,13 +104,26 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
 
 fn check(file: &Path) -> anyhow::Result<ExitCode> {
     match config::load(file) {
-        Ok(Loaded { config, mut warnings, places, .. }) => {
+        Ok(Loaded {
+            config,
+            mut warnings,
+            places,
+            ..
+        }) => {
             warnings.extend(host::warnings(&config, &places));
             for warning in &warnings {
                 eprintln!("{warning}\n");
             }
-            let real_servers: usize = config.services.iter().map(|service| service.real_servers.len()).sum();
-            println!("{}: valid, {} services, {real_servers} real servers", file.display(), config.services.len());
+            let real_servers: usize = config
+                .services
+                .iter()
+                .map(|service| service.real_servers.len())
+                .sum();
+            println!(
+                "{}: valid, {} services, {real_servers} real servers",
+                file.display(),
+                config.services.len()
+            );
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
@@ -133,8 +149,16 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     let removed = xdp::unload(bpffs)?;
     // What an agent that was killed could not take away itself.
     server::remove_stale(socket)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    let neighbours = runtime.block_on(async { Resolver::start(ResolverOptions::default()).await?.shutdown().await });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let neighbours = runtime.block_on(async {
+        Resolver::start(ResolverOptions::default())
+            .await?
+            .shutdown()
+            .await
+    });
     neighbours.map_err(|error| anyhow::anyhow!("{}", error.with_cause()))?;
     match removed.len() {
         0 => println!("nothing was loaded"),

@@ -13,12 +13,17 @@ pub fn init(log: Log) {
         LogLevel::Debug => Level::DEBUG,
         LogLevel::Trace => Level::TRACE,
     };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_writer(stderr).with_target(false);
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(stderr)
+        .with_target(false);
     // A subscriber that is there already is a test's.
     let _ = match log.format {
         LogFormat::Json => lines.json().try_init(),
         // The journal has its own time.
-        LogFormat::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => lines.without_time().with_ansi(false).try_init(),
+        LogFormat::Auto if std::env::var_os("JOURNAL_STREAM").is_some() => {
+            lines.without_time().with_ansi(false).try_init()
+        }
         LogFormat::Auto | LogFormat::Text => lines.with_ansi(stderr().is_terminal()).try_init(),
     };
 }

@@ -120,7 +120,10 @@ impl TryFrom<u8> for BackendState {
 }
 
 #[cfg(feature = "user")]
-#[expect(unsafe_code, reason = "aya's marker trait, beside bytemuck's checked one")]
+#[expect(
+    unsafe_code,
+    reason = "aya's marker trait, beside bytemuck's checked one"
+)]
 // SAFETY: `Pod` by bytemuck: no padding, every bit pattern valid.
 unsafe impl aya::Pod for Backend {}
 
@@ -154,7 +157,10 @@ mod tests {
     #[test]
     fn a_zeroed_backend_is_free_and_unresolved() {
         let backend = Backend::default();
-        assert_eq!((backend.family, NextHop(backend.next_hop)), (0, NextHop::UNRESOLVED));
+        assert_eq!(
+            (backend.family, NextHop(backend.next_hop)),
+            (0, NextHop::UNRESOLVED)
+        );
         assert!(Mode::try_from(backend.mode).is_err());
     }
 }

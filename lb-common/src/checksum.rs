@@ -38,14 +38,21 @@ mod tests {
 
     #[test]
     fn byte_order_does_not_matter() {
-        let words = [0x4500_u16, 0x0073, 0x0000, 0x4000, 0x4011, 0xc0a8, 0x0001, 0xc0a8, 0x00c7];
+        let words = [
+            0x4500_u16, 0x0073, 0x0000, 0x4000, 0x4011, 0xc0a8, 0x0001, 0xc0a8, 0x00c7,
+        ];
         assert_eq!(of(words), 0xb861);
         assert_eq!(of(words.map(u16::swap_bytes)), 0xb861_u16.swap_bytes());
     }
 
     #[test]
     fn a_header_with_its_checksum_sums_to_zero() {
-        assert_eq!(of([0x4500_u16, 0x0073, 0x0000, 0x4000, 0x4011, 0xb861, 0xc0a8, 0x0001, 0xc0a8, 0x00c7]), 0);
+        assert_eq!(
+            of([
+                0x4500_u16, 0x0073, 0x0000, 0x4000, 0x4011, 0xb861, 0xc0a8, 0x0001, 0xc0a8, 0x00c7
+            ]),
+            0
+        );
     }
 
     /// For each checksum and each TTL, as exhaustive as two fields can be: what follows from a header whose other words
@@ -58,7 +65,11 @@ mod tests {
                 let before = header([0x0045, 0x2800, identification, 0x0040, word, 0, 1, 2, 3, 4]);
                 let mut after = before;
                 after[4] = u16::from_ne_bytes([ttl - 1, 6]);
-                assert_eq!(ttl_decremented(before[5]), header(after)[5], "identification {identification}, TTL {ttl}");
+                assert_eq!(
+                    ttl_decremented(before[5]),
+                    header(after)[5],
+                    "identification {identification}, TTL {ttl}"
+                );
             }
         }
     }
@@ -71,7 +82,11 @@ mod tests {
     #[test]
     fn every_value_gets_one_more_in_ones_complement() {
         for check in 0..=u16::MAX {
-            assert_eq!(u32::from(ttl_decremented(check)) % 0xffff, (u32::from(check) + 1) % 0xffff, "{check:#06x}");
+            assert_eq!(
+                u32::from(ttl_decremented(check)) % 0xffff,
+                (u32::from(check) + 1) % 0xffff,
+                "{check:#06x}"
+            );
         }
     }
 

@@ -139,7 +139,10 @@ impl Station {
 }
 
 #[cfg(feature = "user")]
-#[expect(unsafe_code, reason = "aya's marker trait, beside bytemuck's checked one")]
+#[expect(
+    unsafe_code,
+    reason = "aya's marker trait, beside bytemuck's checked one"
+)]
 // SAFETY: `Pod` by bytemuck: no padding, every bit pattern valid.
 unsafe impl aya::Pod for Control {}
 
@@ -171,26 +174,53 @@ mod tests {
     #[test]
     fn a_zeroed_control_block_owns_and_forwards_nothing() {
         assert!(!Owner::default().forwards() && !Owner::default().still_local());
-        assert_eq!((Live::default().bank(), Live::default().generation()), (0, 0));
+        assert_eq!(
+            (Live::default().bank(), Live::default().generation()),
+            (0, 0)
+        );
     }
 
     /// What is stored while packets pass is whole words; a table is masked, not compared.
     #[test]
     fn words_are_aligned_and_tables_are_powers_of_two() {
-        for offset in [offset_of!(Control, live), offset_of!(Control, service_seed), offset_of!(Control, filter), offset_of!(Control, owners), offset_of!(Control, interfaces)] {
+        for offset in [
+            offset_of!(Control, live),
+            offset_of!(Control, service_seed),
+            offset_of!(Control, filter),
+            offset_of!(Control, owners),
+            offset_of!(Control, interfaces),
+        ] {
             assert_eq!(offset % 8, 0);
         }
         assert_eq!(size_of::<Interface>() % 8, 0);
-        assert!(INTERFACES.is_power_of_two() && OWNERS.is_power_of_two() && filter::WORDS.is_power_of_two());
-        assert_eq!((offset_of!(Interface, ifindex), offset_of!(Interface, vlans)), (8, 12));
+        assert!(
+            INTERFACES.is_power_of_two()
+                && OWNERS.is_power_of_two()
+                && filter::WORDS.is_power_of_two()
+        );
+        assert_eq!(
+            (offset_of!(Interface, ifindex), offset_of!(Interface, vlans)),
+            (8, 12)
+        );
     }
 
     /// Sizes of the maps' values that [`crate::LAYOUT_VERSION`] stands for.
     #[test]
     fn the_layout_of_version_2() {
         assert_eq!(crate::LAYOUT_VERSION, 2);
-        assert_eq!(size_of::<Control>(), 8 + 8 + 8 * filter::WORDS + 8 * OWNERS + 16 * INTERFACES);
-        assert_eq!((size_of::<crate::Service>(), size_of::<crate::Backend>(), size_of::<crate::Slot>(), size_of::<crate::Counter>()), (64, 64, 8, 16));
+        assert_eq!(
+            size_of::<Control>(),
+            8 + 8 + 8 * filter::WORDS + 8 * OWNERS + 16 * INTERFACES
+        );
+        assert_eq!(
+            (
+                size_of::<crate::Service>(),
+                size_of::<crate::Backend>(),
+                size_of::<crate::Slot>(),
+                size_of::<crate::Counter>()
+            ),
+            (64, 64, 8, 16)
+        );
         assert_eq!(offset_of!(crate::Backend, next_hop), 0);
     }
 }

@@ -15,6 +15,9 @@ pub struct Counter {
 const _: () = assert!(size_of::<Counter>() == 16);
 
 #[cfg(feature = "user")]
-#[expect(unsafe_code, reason = "aya's marker trait, beside bytemuck's checked one")]
+#[expect(
+    unsafe_code,
+    reason = "aya's marker trait, beside bytemuck's checked one"
+)]
 // SAFETY: `Pod` by bytemuck: no padding, every bit pattern valid.
 unsafe impl aya::Pod for Counter {}

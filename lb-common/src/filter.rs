@@ -37,8 +37,10 @@ mod tests {
 
     #[test]
     fn hosts_of_one_network_hardly_share_a_bit() {
-        let positions: HashSet<_> =
-            (0..=u16::MAX).step_by(256).map(|host| position(u32::from_ne_bytes([10, 0, (host >> 8) as u8, host as u8]))).collect();
+        let positions: HashSet<_> = (0..=u16::MAX)
+            .step_by(256)
+            .map(|host| position(u32::from_ne_bytes([10, 0, (host >> 8) as u8, host as u8])))
+            .collect();
         assert_eq!(positions.len(), 256);
     }
 

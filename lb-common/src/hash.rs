@@ -19,7 +19,10 @@ const fn mix(varying: u64, steady: u64) -> u32 {
 /// Hash of an IPv4 flow. `ports` is the first word of the transport header: source and destination port, wire order.
 #[inline(always)]
 pub const fn flow4(source: u32, destination: u32, ports: u32, protocol: u8) -> u32 {
-    mix((ports as u64) << 32 | source as u64, destination as u64 | (protocol as u64) << 32)
+    mix(
+        (ports as u64) << 32 | source as u64,
+        destination as u64 | (protocol as u64) << 32,
+    )
 }
 
 /// Hash of an IPv6 flow. The halves of the source are weighed apart, so that neither a whole /64 nor a host part that

@@ -43,17 +43,26 @@ pub const fn address_only(family: u8) -> u32 {
 impl ServiceKey {
     /// The key of an IPv4 service; `address` in wire order.
     pub const fn v4(address: [u8; 4], port: u16, protocol: u8) -> Self {
-        Self { address: [u32::from_ne_bytes(address), 0, 0, 0], tuple: tuple(port.to_be(), protocol, IPV4) }
+        Self {
+            address: [u32::from_ne_bytes(address), 0, 0, 0],
+            tuple: tuple(port.to_be(), protocol, IPV4),
+        }
     }
 
     /// The key of an IPv6 service; `address` in wire order.
     pub const fn v6(address: [u8; 16], port: u16, protocol: u8) -> Self {
-        Self { address: words(address), tuple: tuple(port.to_be(), protocol, IPV6) }
+        Self {
+            address: words(address),
+            tuple: tuple(port.to_be(), protocol, IPV6),
+        }
     }
 
     /// The key that stands for the address alone.
     pub const fn address_only(self) -> Self {
-        Self { address: self.address, tuple: address_only((self.tuple >> 24) as u8) }
+        Self {
+            address: self.address,
+            tuple: address_only((self.tuple >> 24) as u8),
+        }
     }
 
     /// The port in host order; 0: every port.
@@ -115,9 +124,13 @@ mod tests {
 
     #[test]
     fn an_address_alone_has_one_key_whatever_the_service() {
-        let [tcp, udp] = [TCP, UDP].map(|protocol| ServiceKey::v4([10, 0, 0, 1], 80, protocol).address_only());
+        let [tcp, udp] =
+            [TCP, UDP].map(|protocol| ServiceKey::v4([10, 0, 0, 1], 80, protocol).address_only());
         assert_eq!(tcp, udp);
-        assert_ne!(tcp.tuple, ServiceKey::v6([0; 16], 80, TCP).address_only().tuple);
+        assert_ne!(
+            tcp.tuple,
+            ServiceKey::v6([0; 16], 80, TCP).address_only().tuple
+        );
         assert_eq!(tcp.tuple, address_only(IPV4));
     }
 }

@@ -19,7 +19,14 @@ pub mod map {
     pub const REASON_COUNTERS: &str = "REASON_COUNTERS";
 
     /// Every map.
-    pub const ALL: [&str; 6] = [CONTROL, SERVICES, SLOTS, BACKENDS, BACKEND_COUNTERS, REASON_COUNTERS];
+    pub const ALL: [&str; 6] = [
+        CONTROL,
+        SERVICES,
+        SLOTS,
+        BACKENDS,
+        BACKEND_COUNTERS,
+        REASON_COUNTERS,
+    ];
 }
 
 /// Names of the constants that the agent sets when it loads the program.

@@ -27,7 +27,10 @@ pub use reason::Reason;
 pub use service::Service;
 pub use slot::Slot;
 
-const _: () = assert!(cfg!(target_endian = "little"), "the map layouts assume a little-endian host");
+const _: () = assert!(
+    cfg!(target_endian = "little"),
+    "the map layouts assume a little-endian host"
+);
 
 #[cfg(test)]
 extern crate std;

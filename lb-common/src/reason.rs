@@ -100,14 +100,23 @@ mod tests {
     fn names_and_numbers_are_unique() {
         let names: HashSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
         let numbers: HashSet<_> = Reason::ALL.iter().map(|&reason| reason as u8).collect();
-        assert_eq!((names.len(), numbers.len()), (Reason::ALL.len(), Reason::ALL.len()));
+        assert_eq!(
+            (names.len(), numbers.len()),
+            (Reason::ALL.len(), Reason::ALL.len())
+        );
     }
 
     #[test]
     fn names_are_fit_for_metrics() {
         for reason in Reason::ALL {
             let name = reason.name();
-            assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name:?}");
+            assert!(
+                !name.is_empty()
+                    && name
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{name:?}"
+            );
         }
     }
 
@@ -115,23 +124,35 @@ mod tests {
     fn names_are_the_variants_names() {
         for reason in Reason::ALL {
             let variant = std::format!("{reason:?}");
-            let name: std::string::String = reason.name().split('_').flat_map(|word| {
-                let (first, rest) = word.split_at(1);
-                [first.to_uppercase(), rest.into()]
-            }).collect();
+            let name: std::string::String = reason
+                .name()
+                .split('_')
+                .flat_map(|word| {
+                    let (first, rest) = word.split_at(1);
+                    [first.to_uppercase(), rest.into()]
+                })
+                .collect();
             assert_eq!(name, variant);
         }
     }
 
     #[test]
     fn nothing_is_dropped_without_being_counted() {
-        let silent: Vec<_> = Reason::ALL.iter().filter(|reason| reason.fate() == Fate::Dropped && !reason.counted()).collect();
+        let silent: Vec<_> = Reason::ALL
+            .iter()
+            .filter(|reason| reason.fate() == Fate::Dropped && !reason.counted())
+            .collect();
         assert!(silent.is_empty(), "{silent:?}");
     }
 
     #[test]
     fn forwarding_costs_no_second_counter() {
-        for reason in [Reason::Forwarded, Reason::RealServerIsLocal, Reason::NotAService, Reason::NotBalanced] {
+        for reason in [
+            Reason::Forwarded,
+            Reason::RealServerIsLocal,
+            Reason::NotAService,
+            Reason::NotBalanced,
+        ] {
             assert!(!reason.counted(), "{reason:?}");
         }
     }

@@ -35,13 +35,19 @@ pub const FLAG_ADDRESS_ONLY: u32 = 1;
 impl Service {
     /// The key this entry is found by.
     pub const fn key(&self) -> ServiceKey {
-        ServiceKey { address: self.address, tuple: self.tuple }
+        ServiceKey {
+            address: self.address,
+            tuple: self.tuple,
+        }
     }
 }
 
 const _: () = assert!(size_of::<Service>() == 64 && align_of::<Service>() == 4);
 
 #[cfg(feature = "user")]
-#[expect(unsafe_code, reason = "aya's marker trait, beside bytemuck's checked one")]
+#[expect(
+    unsafe_code,
+    reason = "aya's marker trait, beside bytemuck's checked one"
+)]
 // SAFETY: `Pod` by bytemuck: no padding, every bit pattern valid.
 unsafe impl aya::Pod for Service {}

@@ -1,6 +1,9 @@
 //! Direct routing: the packet goes to the real server as it came, in a new Ethernet header.
 
-use crate::{ethernet::Ethernet, maps::BACKEND_COUNTERS, network::Network, select::Selected, stats, verdict::Verdict, vip::ControlBlock};
+use crate::{
+    ethernet::Ethernet, maps::BACKEND_COUNTERS, network::Network, select::Selected, stats,
+    verdict::Verdict, vip::ControlBlock,
+};
 use lb_common::{NextHop, Reason, Service};
 
 /// Sends the packet, in a frame of `len` bytes, to the real server's next hop. Until every question is answered nothing is written.

@@ -35,7 +35,12 @@ impl Ethernet {
     #[inline(always)]
     pub fn parse(frame: Frame) -> Option<Self> {
         let header = frame.bytes::<HEADER>(0)?;
-        let mut ethernet = Self { header, ether_type: header.u16::<12>(), payload: HEADER, vlans: 0 };
+        let mut ethernet = Self {
+            header,
+            ether_type: header.u16::<12>(),
+            payload: HEADER,
+            vlans: 0,
+        };
         if is_tag(ethernet.ether_type) {
             let tag = frame.bytes::<TAG>(HEADER)?;
             ethernet.vlans = vlan_id(tag);

@@ -35,7 +35,10 @@ impl Network for Ipv4 {
 
     #[inline(always)]
     fn parse(frame: Frame, offset: usize) -> Option<Self> {
-        Some(Self { header: frame.bytes::<HEADER>(offset)?, offset })
+        Some(Self {
+            header: frame.bytes::<HEADER>(offset)?,
+            offset,
+        })
     }
 
     #[inline(always)]
@@ -76,7 +79,12 @@ impl Network for Ipv4 {
 
     #[inline(always)]
     fn flow_hash(&self, ports: u32, protocol: u8) -> u32 {
-        hash::flow4(self.header.u32::<12>(), self.header.u32::<16>(), ports, protocol)
+        hash::flow4(
+            self.header.u32::<12>(),
+            self.header.u32::<16>(),
+            ports,
+            protocol,
+        )
     }
 
     #[inline(always)]
@@ -87,6 +95,7 @@ impl Network for Ipv4 {
     #[inline(always)]
     fn decrement_ttl(&self) {
         self.header.set_u8::<8>(self.ttl() - 1);
-        self.header.set_u16::<10>(checksum::ttl_decremented(self.header.u16::<10>()));
+        self.header
+            .set_u16::<10>(checksum::ttl_decremented(self.header.u16::<10>()));
     }
 }

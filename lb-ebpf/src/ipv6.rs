@@ -39,12 +39,22 @@ pub struct Ipv6 {
 impl Ipv6 {
     #[inline(always)]
     fn source(&self) -> Address {
-        [self.header.u32::<8>(), self.header.u32::<12>(), self.header.u32::<16>(), self.header.u32::<20>()]
+        [
+            self.header.u32::<8>(),
+            self.header.u32::<12>(),
+            self.header.u32::<16>(),
+            self.header.u32::<20>(),
+        ]
     }
 
     #[inline(always)]
     fn destination(&self) -> Address {
-        [self.header.u32::<24>(), self.header.u32::<28>(), self.header.u32::<32>(), self.header.u32::<36>()]
+        [
+            self.header.u32::<24>(),
+            self.header.u32::<28>(),
+            self.header.u32::<32>(),
+            self.header.u32::<36>(),
+        ]
     }
 }
 
@@ -53,7 +63,10 @@ impl Network for Ipv6 {
 
     #[inline(always)]
     fn parse(frame: Frame, offset: usize) -> Option<Self> {
-        Some(Self { header: frame.bytes::<HEADER>(offset)?, offset })
+        Some(Self {
+            header: frame.bytes::<HEADER>(offset)?,
+            offset,
+        })
     }
 
     #[inline(always)]
@@ -68,7 +81,12 @@ impl Network for Ipv6 {
             return Err(Reason::Truncated);
         }
         let offset = self.offset + HEADER;
-        let plain = Payload { protocol: self.header.u8::<6>(), offset, len: end - offset, fragment: FragmentPart::Whole };
+        let plain = Payload {
+            protocol: self.header.u8::<6>(),
+            offset,
+            len: end - offset,
+            fragment: FragmentPart::Whole,
+        };
         if !is_extension(plain.protocol) {
             return Ok(plain);
         }
@@ -104,7 +122,10 @@ impl Network for Ipv6 {
 
 #[inline(always)]
 fn is_extension(next: u8) -> bool {
-    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS | MOBILITY)
+    matches!(
+        next,
+        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS | MOBILITY
+    )
 }
 
 /// Walks the chain of extension headers that `payload` begins with, and makes it what lies behind them. A function of its

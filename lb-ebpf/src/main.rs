@@ -61,8 +61,11 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
     let header = N::parse(frame, ethernet.payload).ok_or(Verdict::of(Reason::NotBalanced))?;
     vip::filter(control, &header)?;
 
-    let payload = header.payload(frame).map_err(|reason| vip::opaque(control, &header, reason))?;
-    let ports = Ports::parse(frame, &payload).map_err(|reason| vip::opaque(control, &header, reason))?;
+    let payload = header
+        .payload(frame)
+        .map_err(|reason| vip::opaque(control, &header, reason))?;
+    let ports =
+        Ports::parse(frame, &payload).map_err(|reason| vip::opaque(control, &header, reason))?;
 
     let flow = header.flow_hash(ports.0, payload.protocol);
     let live = control.live();
@@ -77,7 +80,9 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
     let selected = select::backend(live, service, flow)?;
     let len = payload.frame_len(frame);
     match Mode::try_from(selected.backend.mode) {
-        Ok(Mode::Dr) => direct::forward(control, len, &ethernet, ingress, &header, service, selected),
+        Ok(Mode::Dr) => {
+            direct::forward(control, len, &ethernet, ingress, &header, service, selected)
+        }
         Ok(Mode::Local) => local::deliver(len, service, selected),
         Err(_) => Err(Verdict::of_service(Reason::Inconsistent, service.id)),
     }

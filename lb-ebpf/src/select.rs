@@ -27,7 +27,10 @@ pub fn backend(live: Live, service: &Service, flow: u32) -> Result<Selected, Ver
     let id = Slot(unsafe { slot.read_volatile() }).current();
     match BACKENDS.get_ptr(live.place(id)) {
         // SAFETY: the map outlives the program; what changes in a live entry is read volatile where it is used.
-        Some(backend) if id != 0 => Ok(Selected { id, backend: unsafe { &*backend } }),
+        Some(backend) if id != 0 => Ok(Selected {
+            id,
+            backend: unsafe { &*backend },
+        }),
         _ => Err(Verdict::of_service(Reason::Inconsistent, service.id)),
     }
 }

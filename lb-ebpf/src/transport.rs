@@ -10,6 +10,9 @@ use lb_common::{Reason, key};
 const TCP_HEADER: usize = 20;
 /// UDP header, bytes.
 const UDP_HEADER: usize = 8;
+/// No transport header begins beyond, in bytes from the frame's start. A bound that holds anyway, for the verifiers of old
+/// kernels: they lose it where the compiler passes an offset on in pieces.
+const MAX_OFFSET: usize = 4095;
 
 /// Source and destination port in one word, as they lie on the wire: source in the low half.
 #[derive(Clone, Copy)]
@@ -26,6 +29,9 @@ impl Ports {
         };
         if payload.fragment == FragmentPart::Later {
             return Err(Reason::LaterFragment);
+        }
+        if payload.offset > MAX_OFFSET {
+            return Err(Reason::Truncated);
         }
         match frame.bytes::<UDP_HEADER>(payload.offset) {
             Some(header) if payload.len >= shortest => Ok(Self(header.u32::<0>())),

@@ -2,7 +2,10 @@
 
 use crate::{maps::REASON_COUNTERS, stats};
 use aya_ebpf::{bindings::xdp_action, helpers::generated::bpf_redirect};
-use lb_common::{Reason, reason::{Fate, REASONS}};
+use lb_common::{
+    Reason,
+    reason::{Fate, REASONS},
+};
 
 /// A decision. `Err(Verdict)` leaves the packet's way early.
 #[must_use]
@@ -33,7 +36,11 @@ impl Verdict {
     /// Send it out of interface `egress`.
     #[inline(always)]
     pub fn transmit(ingress: u32, egress: u32) -> Self {
-        if ingress == egress { Self::Back } else { Self::To { ifindex: egress } }
+        if ingress == egress {
+            Self::Back
+        } else {
+            Self::To { ifindex: egress }
+        }
     }
 
     /// Counts the reason and gives the kernel its answer.
@@ -45,7 +52,9 @@ impl Verdict {
             Self::To { ifindex } => unsafe { bpf_redirect(ifindex, 0) as u32 },
             Self::Here { reason, service } => {
                 if reason.counted() {
-                    stats::count_one(REASON_COUNTERS.get_ptr_mut(service as u32 * REASONS + reason as u32));
+                    stats::count_one(
+                        REASON_COUNTERS.get_ptr_mut(service as u32 * REASONS + reason as u32),
+                    );
                 }
                 match reason.fate() {
                     Fate::Dropped => xdp_action::XDP_DROP,

@@ -34,20 +34,31 @@ impl ControlBlock {
     #[inline(always)]
     fn seed(self, bank: u32) -> u32 {
         // SAFETY: bank is 0 or 1; the live bank's seed is not written.
-        unsafe { *(&raw const (*self.0).service_seed).cast::<u32>().add(bank as usize & 1) }
+        unsafe {
+            *(&raw const (*self.0).service_seed)
+                .cast::<u32>()
+                .add(bank as usize & 1)
+        }
     }
 
     #[inline(always)]
     fn filter_word(self, word: usize) -> u64 {
         // SAFETY: the mask keeps it in bounds.
-        unsafe { *(&raw const (*self.0).filter).cast::<u64>().add(word & (filter::WORDS - 1)) }
+        unsafe {
+            *(&raw const (*self.0).filter)
+                .cast::<u64>()
+                .add(word & (filter::WORDS - 1))
+        }
     }
 
     #[inline(always)]
     fn owner(self, index: u16) -> Owner {
         // SAFETY: the mask keeps it in bounds; volatile because the agent stores to it.
         Owner(unsafe {
-            (&raw const (*self.0).owners).cast::<u64>().add(index as usize & (OWNERS - 1)).read_volatile()
+            (&raw const (*self.0).owners)
+                .cast::<u64>()
+                .add(index as usize & (OWNERS - 1))
+                .read_volatile()
         })
     }
 
@@ -55,7 +66,11 @@ impl ControlBlock {
     #[inline(always)]
     pub fn interface(self, place: u32) -> &'static Interface {
         // SAFETY: the mask keeps it in bounds; the map outlives the program.
-        unsafe { &*(&raw const (*self.0).interfaces).cast::<Interface>().add(place as usize & (INTERFACES - 1)) }
+        unsafe {
+            &*(&raw const (*self.0).interfaces)
+                .cast::<Interface>()
+                .add(place as usize & (INTERFACES - 1))
+        }
     }
 }
 
@@ -71,7 +86,12 @@ pub fn filter<N: Network>(control: ControlBlock, header: &N) -> Result<(), Verdi
 
 /// The service of this destination and `tuple`: its own port's, else that of every port.
 #[inline(always)]
-pub fn service<N: Network>(control: ControlBlock, live: Live, header: &N, tuple: u32) -> Result<&'static Service, Verdict> {
+pub fn service<N: Network>(
+    control: ControlBlock,
+    live: Live,
+    header: &N,
+    tuple: u32,
+) -> Result<&'static Service, Verdict> {
     if let Some(service) = entry(control, live, header, tuple) {
         return Ok(service);
     }
@@ -82,14 +102,24 @@ pub fn service<N: Network>(control: ControlBlock, live: Live, header: &N, tuple:
 /// ours for certain, which the filter alone cannot tell.
 #[inline(always)]
 pub fn opaque<N: Network>(control: ControlBlock, header: &N, reason: Reason) -> Verdict {
-    Verdict::of(if has_entry(control, *header) { reason } else { Reason::NotAService })
+    Verdict::of(if has_entry(control, *header) {
+        reason
+    } else {
+        Reason::NotAService
+    })
 }
 
 /// Whether the destination is an address of ours. A function of its own, off the way of the packets that count.
 #[cold]
 #[inline(never)]
 fn has_entry<N: Network>(control: ControlBlock, header: N) -> bool {
-    entry(control, control.live(), &header, key::address_only(N::FAMILY)).is_some()
+    entry(
+        control,
+        control.live(),
+        &header,
+        key::address_only(N::FAMILY),
+    )
+    .is_some()
 }
 
 /// Places of the service table that are tried at once; most keys lie there. The others are tried behind a call, so that
@@ -99,8 +129,17 @@ const FAR: Range<u32> = NEAR.end..service::MAX_PROBES;
 
 /// Probes the service table; the agent keeps every key within [`service::MAX_PROBES`] places of its home.
 #[inline(always)]
-fn entry<N: Network>(control: ControlBlock, live: Live, header: &N, tuple: u32) -> Option<&'static Service> {
-    let home = hash::service(header.folded_destination(), tuple, control.seed(live.bank()));
+fn entry<N: Network>(
+    control: ControlBlock,
+    live: Live,
+    header: &N,
+    tuple: u32,
+) -> Option<&'static Service> {
+    let home = hash::service(
+        header.folded_destination(),
+        tuple,
+        control.seed(live.bank()),
+    );
     match probe(live, header, tuple, home, NEAR) {
         Probe::Found(service) => Some(service),
         Probe::Free => None,
@@ -129,7 +168,9 @@ enum Probe {
 #[inline(always)]
 fn probe<N: Network>(live: Live, header: &N, tuple: u32, home: u32, places: Range<u32>) -> Probe {
     for place in places {
-        let Some(found) = at(live, home.wrapping_add(place)) else { return Probe::Free };
+        let Some(found) = at(live, home.wrapping_add(place)) else {
+            return Probe::Free;
+        };
         if found.tuple == tuple && header.is_for(found) {
             return Probe::Found(found);
         }
@@ -144,12 +185,19 @@ fn probe<N: Network>(live: Live, header: &N, tuple: u32, home: u32, places: Rang
 #[inline(always)]
 fn at(live: Live, place: u32) -> Option<&'static Service> {
     // SAFETY: in bounds by the look-up; the map outlives the program; the live bank is not written.
-    SERVICES.get_ptr(live.place(place & (SERVICE_CAPACITY.load() - 1))).map(|entry| unsafe { &*entry })
+    SERVICES
+        .get_ptr(live.place(place & (SERVICE_CAPACITY.load() - 1)))
+        .map(|entry| unsafe { &*entry })
 }
 
 /// Checks that the frame was sent to this station and that this host owns the service's address.
 #[inline(always)]
-pub fn ownership(control: ControlBlock, ethernet: &Ethernet, ingress: u32, service: &Service) -> Result<(), Verdict> {
+pub fn ownership(
+    control: ControlBlock,
+    ethernet: &Ethernet,
+    ingress: u32,
+    service: &Service,
+) -> Result<(), Verdict> {
     let owner = control.owner(service.owner);
     let destination = ethernet.destination();
     // A virtual MAC of 0 means none; a frame can bear that address all the same.
@@ -158,7 +206,11 @@ pub fn ownership(control: ControlBlock, ethernet: &Ethernet, ingress: u32, servi
         return Err(Verdict::of_service(Reason::ForeignMac, service.id));
     }
     if !owner.forwards() {
-        let reason = if owner.still_local() { Reason::NotOwnerStillLocal } else { Reason::NotOwner };
+        let reason = if owner.still_local() {
+            Reason::NotOwnerStillLocal
+        } else {
+            Reason::NotOwner
+        };
         return Err(Verdict::of_service(reason, service.id));
     }
     Ok(())

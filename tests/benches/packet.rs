@@ -81,10 +81,15 @@ fn main() -> anyhow::Result<()> {
             rounds: ROUNDS,
         });
         if let Some(figure) = figures.last() {
-            println!("{:24} {:6.1} ns  ({:.1} to {:.1})", figure.case, figure.value, figure.min, figure.max);
+            println!(
+                "{:24} {:6.1} ns  ({:.1} to {:.1})",
+                figure.case, figure.value, figure.min, figure.max
+            );
         }
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(OUTPUT);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(OUTPUT);
     fs::create_dir_all(path.parent().context("the output has a folder")?)?;
     fs::write(&path, serde_json::to_string_pretty(&figures)?)?;
     println!("written to {OUTPUT}");
@@ -98,20 +103,41 @@ fn round(ns: f64) -> f64 {
 /// Runs the case once: verdict and bytes must be what its name says.
 fn check(datapath: &mut Datapath, case: &Case) -> anyhow::Result<()> {
     let (verdict, _, output) = run_once(datapath, case.program, &case.packet)?;
-    ensure!(verdict == case.verdict, "{}: verdict {verdict}, not {}", case.name, case.verdict);
+    ensure!(
+        verdict == case.verdict,
+        "{}: verdict {verdict}, not {}",
+        case.name,
+        case.verdict
+    );
     if case.restored {
-        ensure!(output == case.packet, "{}: the wrapper does not restore the packet", case.name);
+        ensure!(
+            output == case.packet,
+            "{}: the wrapper does not restore the packet",
+            case.name
+        );
     }
     if case.verdict == XDP_TX {
         let (_, _, output) = run_once(datapath, "lb", &case.packet)?;
-        ensure!(output[..6] == REAL_SERVER_MAC, "{}: the packet is not for the real server", case.name);
+        ensure!(
+            output[..6] == REAL_SERVER_MAC,
+            "{}: the packet is not for the real server",
+            case.name
+        );
     }
     Ok(())
 }
 
-fn run_once(datapath: &mut Datapath, program: &str, packet: &[u8]) -> anyhow::Result<(u32, Duration, Vec<u8>)> {
+fn run_once(
+    datapath: &mut Datapath,
+    program: &str,
+    packet: &[u8],
+) -> anyhow::Result<(u32, Duration, Vec<u8>)> {
     let mut output = vec![0; packet.len() + 64];
-    let program: &mut Xdp = datapath.object().program_mut(program).context("no such program")?.try_into()?;
+    let program: &mut Xdp = datapath
+        .object()
+        .program_mut(program)
+        .context("no such program")?
+        .try_into()?;
     let result = program.test_run(TestRunOptions {
         data_in: Some(packet),
         data_out: Some(&mut output),
@@ -122,8 +148,17 @@ fn run_once(datapath: &mut Datapath, program: &str, packet: &[u8]) -> anyhow::Re
     Ok((result.return_value, Duration::ZERO, output))
 }
 
-fn run(datapath: &mut Datapath, program: &str, packet: &[u8], repeat: u32) -> anyhow::Result<(u32, Duration)> {
-    let program: &mut Xdp = datapath.object().program_mut(program).context("no such program")?.try_into()?;
+fn run(
+    datapath: &mut Datapath,
+    program: &str,
+    packet: &[u8],
+    repeat: u32,
+) -> anyhow::Result<(u32, Duration)> {
+    let program: &mut Xdp = datapath
+        .object()
+        .program_mut(program)
+        .context("no such program")?
+        .try_into()?;
     let mut output = vec![0; packet.len() + 64];
     let start = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     let result = program.test_run(TestRunOptions {
@@ -153,7 +188,10 @@ fn desired() -> Desired {
             mode: Mode::Dr,
             weight: 1,
             state: BackendState::Up,
-            next_hop: NextHop::Via { mac: REAL_SERVER_MAC, device: LOOPBACK },
+            next_hop: NextHop::Via {
+                mac: REAL_SERVER_MAC,
+                device: LOOPBACK,
+            },
         })
         .collect();
     let table: Arc<[u32]> = (0..65_537).map(|slot| slot % 100).collect();
@@ -164,21 +202,56 @@ fn desired() -> Desired {
         table: Arc::clone(&table),
         real_servers: real_servers.clone(),
     };
-    let others = (0..30).map(|number| ServiceKey::v4([10, 0, 2, number], 8000, key::TCP)).collect();
+    let others = (0..30)
+        .map(|number| ServiceKey::v4([10, 0, 2, number], 8000, key::TCP))
+        .collect();
     Desired {
         services: vec![
-            service("tcp", vec![ServiceKey::v4(VIP4, 80, key::TCP), ServiceKey::v6(VIP6, 80, key::TCP)]),
+            service(
+                "tcp",
+                vec![
+                    ServiceKey::v4(VIP4, 80, key::TCP),
+                    ServiceKey::v6(VIP6, 80, key::TCP),
+                ],
+            ),
             service("udp", vec![ServiceKey::v4(VIP4, 53, key::UDP)]),
             service("others", others),
         ],
-        devices: vec![Device { index: LOOPBACK, frames: LOOPBACK, vlans: 0, mac: DIRECTOR_MAC, transmits: true }],
+        devices: vec![Device {
+            index: LOOPBACK,
+            frames: LOOPBACK,
+            vlans: 0,
+            mac: DIRECTOR_MAC,
+            transmits: true,
+        }],
     }
 }
 
 fn cases() -> Vec<Case> {
-    let forward = |name, packet| Case { name, packet, program: "forward", twin: "forward_twin", verdict: XDP_TX, restored: true };
-    let flows = |name, packet| Case { name, packet, program: "flows", twin: "flows_twin", verdict: XDP_TX, restored: false };
-    let pass = |name, packet| Case { name, packet, program: "lb", twin: "bare", verdict: XDP_PASS, restored: true };
+    let forward = |name, packet| Case {
+        name,
+        packet,
+        program: "forward",
+        twin: "forward_twin",
+        verdict: XDP_TX,
+        restored: true,
+    };
+    let flows = |name, packet| Case {
+        name,
+        packet,
+        program: "flows",
+        twin: "flows_twin",
+        verdict: XDP_TX,
+        restored: false,
+    };
+    let pass = |name, packet| Case {
+        name,
+        packet,
+        program: "lb",
+        twin: "bare",
+        verdict: XDP_PASS,
+        restored: true,
+    };
     let ack = 0x10;
     let syn = 0x02;
     vec![
@@ -187,9 +260,23 @@ fn cases() -> Vec<Case> {
         forward("dr4_syn", ipv4(VIP4, key::TCP, &tcp(80, syn))),
         forward("dr4_udp", ipv4(VIP4, key::UDP, &udp(53))),
         forward("dr6_tcp_established", ipv6(VIP6, key::TCP, &tcp(80, ack))),
-        pass("pass_non_vip4", ipv4([10, 0, 0, 9], key::TCP, &tcp(22, ack))),
-        pass("pass_non_vip6", ipv6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9], key::TCP, &tcp(22, ack))),
-        pass("pass_arp", { let mut arp = ethernet(0x0806); arp.resize(60, 0); arp }),
+        pass(
+            "pass_non_vip4",
+            ipv4([10, 0, 0, 9], key::TCP, &tcp(22, ack)),
+        ),
+        pass(
+            "pass_non_vip6",
+            ipv6(
+                [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
+                key::TCP,
+                &tcp(22, ack),
+            ),
+        ),
+        pass("pass_arp", {
+            let mut arp = ethernet(0x0806);
+            arp.resize(60, 0);
+            arp
+        }),
     ]
 }
 
@@ -213,7 +300,9 @@ fn ipv6(destination: [u8; 16], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = ethernet(0x86dd);
     packet.extend([0x60, 0, 0, 0]);
     packet.extend((payload.len() as u16).to_be_bytes());
-    packet.extend([protocol, 64, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    packet.extend([
+        protocol, 64, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
+    ]);
     packet.extend(destination);
     packet.extend(payload);
     packet
@@ -222,7 +311,9 @@ fn ipv6(destination: [u8; 16], protocol: u8, payload: &[u8]) -> Vec<u8> {
 fn tcp(port: u16, flags: u8) -> Vec<u8> {
     let mut segment = 12_345_u16.to_be_bytes().to_vec();
     segment.extend(port.to_be_bytes());
-    segment.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    segment.extend([
+        0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ]);
     segment
 }
 

@@ -19,6 +19,10 @@ struct Traffic {
 
 impl Traffic {
     fn start(director: &Director) -> Self {
+        Self::with_kept_alive(director, 3)
+    }
+
+    fn with_kept_alive(director: &Director, kept_alive: usize) -> Self {
         let targets = [
             "10.1.0.100:80",
             "[fd00:1::100]:80",
@@ -28,7 +32,7 @@ impl Traffic {
         let load = Load {
             targets: targets.map(|target| target.parse().unwrap()).to_vec(),
             connections: 8,
-            kept_alive: 3,
+            kept_alive,
             period: Duration::from_millis(10),
             // Longer than the first retransmission of a SYN: a lost one shows in `took`.
             timeout: Duration::from_secs(5),
@@ -56,12 +60,22 @@ impl Traffic {
     }
 
     /// Every request was answered; none was so slow that a packet of it must have been lost.
-    fn assert_undisturbed(mut self) -> Vec<Outcome> {
+    fn assert_undisturbed(self) -> Vec<Outcome> {
+        self.assert_undisturbed_but_at(None)
+    }
+
+    /// As above, but for requests that were under way at `moment`, when the tables changed under them.
+    fn assert_undisturbed_but_at(mut self, moment: Option<(Instant, Instant)>) -> Vec<Outcome> {
         self.outcomes.extend(self.stream.stop());
+        let under_way = |outcome: &Outcome| {
+            moment.is_some_and(|(from, to)| {
+                outcome.began <= to && outcome.began + outcome.took >= from
+            })
+        };
         let failed: Vec<_> = self
             .outcomes
             .iter()
-            .filter(|outcome| outcome.answer.is_err())
+            .filter(|outcome| outcome.answer.is_err() && !under_way(outcome))
             .collect();
         assert!(
             failed.is_empty(),
@@ -268,4 +282,49 @@ fn an_interface_that_is_no_longer_configured_is_released() {
     }
     let target: SocketAddr = "10.1.0.100:80".parse().unwrap();
     director.ask(&target.to_string(), 20).unwrap();
+}
+
+#[test]
+fn a_configuration_that_was_changed_is_in_force_after_a_restart_and_costs_no_later_request() {
+    let mut director = Director::up(LAB_CONFIG).unwrap();
+    // Only new connections, and but for the requests under way at the commit: those of a server that is taken out of the
+    // file end with it.
+    let mut traffic = Traffic::with_kept_alive(&director, 0);
+    traffic.wait_for_more(100);
+    let (without_rs3, _) = LAB_CONFIG
+        .split_once("[[service.real_server]]\naddress = \"10.1.0.23:80\"\n")
+        .unwrap();
+    let (_, api) = LAB_CONFIG.split_once("# The same servers").unwrap();
+    let one_more = "
+[[service]]
+name = \"more\"
+listen = [\"10.1.0.100:0\"]
+mode = \"dr\"
+real_server = [{ address = \"10.1.0.22\" }]
+";
+    let changed = format!("{without_rs3}#{api}{one_more}");
+    std::fs::write(director.agent.config(), changed).unwrap();
+    let restart = Instant::now();
+    director.agent.restart().unwrap();
+    let restarted = Instant::now();
+    traffic.wait_for_more(200);
+    let status = director.agent.status().unwrap();
+    let real_servers = service(&status, "web")["real_servers"].as_array().unwrap();
+    assert_eq!(real_servers.len(), 2, "{status}");
+    assert_eq!(service(&status, "more")["state"], "up", "{status}");
+    let outcomes = traffic.assert_undisturbed_but_at(Some((restart, restarted)));
+    let to_rs3 = outcomes.iter().filter(|outcome| {
+        outcome.began > restarted
+            && outcome.target.port() == 80
+            && outcome.answer.as_deref() == Ok("rs3")
+    });
+    assert_eq!(to_rs3.count(), 0);
+
+    // And back again, with one service less.
+    std::fs::write(director.agent.config(), LAB_CONFIG).unwrap();
+    director.agent.restart().unwrap();
+    let answers = director.ask("10.1.0.100:80", 60).unwrap();
+    assert_eq!(answers.len(), 3, "{answers:?}");
+    let status = director.agent.status().unwrap();
+    assert_eq!(status["services"].as_array().unwrap().len(), 2, "{status}");
 }

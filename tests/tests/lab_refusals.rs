@@ -55,6 +55,34 @@ fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
 }
 
 #[test]
+fn a_check_says_what_this_host_lacks_and_that_the_file_is_valid() {
+    let lab = lab();
+    let node = lab.node("lb1");
+    let path = node.directory().join("elsewhere.toml");
+    let check = |config: &str| {
+        fs::write(&path, config).unwrap();
+        let mut command = node.command(agent_binary().unwrap());
+        command.arg("check").arg(&path);
+        let checked = refused_command(node, command).unwrap();
+        assert_eq!(checked.ended, Ended::Exited(0), "{}", checked.text);
+        assert!(checked.text.contains("valid"), "{}", checked.text);
+        checked.text
+    };
+    let here = check(LAB_CONFIG);
+    assert!(!here.contains("warning"), "{here}");
+    let elsewhere = LAB_CONFIG
+        .replace("\"eth1\"]", "\"eth7\"]")
+        .replace(&format!("{VIP4}:8080"), "192.0.2.9:8080");
+    let elsewhere = check(&elsewhere);
+    for words in [
+        "there is no interface eth7 on this host",
+        "192.0.2.9 is not an address of this host",
+    ] {
+        assert!(elsewhere.contains(words), "{words}: {elsewhere}");
+    }
+}
+
+#[test]
 fn a_foreign_program_is_left_alone_and_the_interfaces_before_it_are_released() {
     let lab = lab();
     let node = lab.node("lb1");

@@ -332,3 +332,20 @@ real_server = [{{ address = \"[fd00:1::21]:80\" }}, {{ address = \"[fd00:2::22]:
         .unwrap();
     assert_eq!(names(&director.ask("10.1.0.100:80", 20).unwrap()), ["rs1"]);
 }
+
+#[test]
+fn the_interfaces_are_found_where_none_are_configured() {
+    let config: String = LAB_CONFIG
+        .lines()
+        .filter(|line| !line.starts_with("interfaces"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let director = Director::up(&config).unwrap();
+    let status = director.agent.status().unwrap();
+    for leg in ["eth0", "eth1"] {
+        assert_eq!(interface(&status, leg)["mode"], "native", "{status}");
+    }
+    for target in ["10.1.0.100:80", "[fd00:1::100]:8080"] {
+        director.ask(target, 20).unwrap();
+    }
+}

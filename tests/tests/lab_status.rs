@@ -123,11 +123,11 @@ fn what_is_changed_in_the_maps_behind_the_agents_back_shows() {
     );
 
     let backends = array::<Backend>(&director, map::BACKENDS);
-    let half = backends.len() / 2;
+    // The two banks lie side by side.
     let id = (0..backends.len())
         .find(|&index| is_rs1(&backends.get(&index, 0).unwrap()))
         .unwrap()
-        % half;
+        / 2;
     let data = MapData::from_pin(pin(&director, map::BACKEND_COUNTERS)).unwrap();
     let mut counters: PerCpuArray<_, Counter> =
         PerCpuArray::try_from(Map::PerCpuArray(data)).unwrap();

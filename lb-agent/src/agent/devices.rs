@@ -22,7 +22,9 @@ pub enum DevicesError {
         existing: String,
     },
     /// A configured interface has no Ethernet address.
-    #[error("interface {name} carries no Ethernet frames: XDP balancing needs an Ethernet interface")]
+    #[error(
+        "interface {name} carries no Ethernet frames: XDP balancing needs an Ethernet interface"
+    )]
     NotEthernet {
         /// Its name.
         name: String,
@@ -54,7 +56,11 @@ pub async fn choose(
         for name in configured {
             let link = links.by_name(name).ok_or_else(|| DevicesError::Missing {
                 name: name.clone(),
-                existing: links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", "),
+                existing: links
+                    .iter()
+                    .map(|link| link.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
             })?;
             if link.mac.is_none() {
                 return Err(DevicesError::NotEthernet { name: name.clone() });
@@ -67,9 +73,17 @@ pub async fn choose(
     let mut unplaced = Vec::new();
     let mut indices = BTreeSet::new();
     for listen in pool.services().iter().flat_map(|service| &service.listen) {
-        let mut here: BTreeSet<u32> = addresses.interfaces_of(listen.ip()).into_iter().filter(is_ethernet).collect();
+        let mut here: BTreeSet<u32> = addresses
+            .interfaces_of(listen.ip())
+            .into_iter()
+            .filter(is_ethernet)
+            .collect();
         if here.is_empty() {
-            here = addresses.interfaces_reaching(listen.ip()).into_iter().filter(is_ethernet).collect();
+            here = addresses
+                .interfaces_reaching(listen.ip())
+                .into_iter()
+                .filter(is_ethernet)
+                .collect();
         }
         if here.is_empty() {
             unplaced.push(listen.ip().to_string());
@@ -78,15 +92,25 @@ pub async fn choose(
     }
     if indices.is_empty() && !unplaced.is_empty() {
         unplaced.dedup();
-        return Err(DevicesError::Undecidable { addresses: unplaced.join(", ") });
+        return Err(DevicesError::Undecidable {
+            addresses: unplaced.join(", "),
+        });
     }
     for address in pool.addresses() {
         indices.extend(egress_of(address, netlink).await.filter(is_ethernet));
     }
     // Below a VLAN device, where the driver is.
-    let below = |index| links.get(index).and_then(|link| link.vlan).map_or(index, |vlan| vlan.parent);
+    let below = |index| {
+        links
+            .get(index)
+            .and_then(|link| link.vlan)
+            .map_or(index, |vlan| vlan.parent)
+    };
     let indices: BTreeSet<u32> = indices.into_iter().map(below).collect();
-    Ok(indices.into_iter().filter_map(|index| links.get(index).cloned()).collect())
+    Ok(indices
+        .into_iter()
+        .filter_map(|index| links.get(index).cloned())
+        .collect())
 }
 
 /// The interface by which an address is reached now.
@@ -104,7 +128,10 @@ pub fn describe(attached: &BTreeSet<u32>, next_hops: &NextHops, links: &Links) -
         NextHop::Local | NextHop::Unresolved { .. } => None,
     });
     let indices: BTreeSet<u32> = attached.iter().copied().chain(egress).collect();
-    indices.into_iter().filter_map(|index| device(links.get(index)?, attached)).collect()
+    indices
+        .into_iter()
+        .filter_map(|index| device(links.get(index)?, attached))
+        .collect()
 }
 
 fn device(link: &Link, attached: &BTreeSet<u32>) -> Option<Device> {
@@ -113,5 +140,11 @@ fn device(link: &Link, attached: &BTreeSet<u32>) -> Option<Device> {
         Some(vlan) if !attached.contains(&link.index) => (vlan.parent, u32::from(vlan.id)),
         _ => (link.index, 0),
     };
-    Some(Device { index: link.index, frames, vlans, mac: link.mac?, transmits: link.up })
+    Some(Device {
+        index: link.index,
+        frames,
+        vlans,
+        mac: link.mac?,
+        transmits: link.up,
+    })
 }

@@ -45,11 +45,17 @@ impl Interfaces {
     pub fn new(links: &[Link], datapath: config::Datapath) -> Self {
         let ladder = match datapath {
             config::Datapath::XdpNative => Ladder::NativeOnly,
-            config::Datapath::Auto | config::Datapath::Xdp | config::Datapath::Ipvs => Ladder::NativeThenGeneric,
+            config::Datapath::Auto | config::Datapath::Xdp | config::Datapath::Ipvs => {
+                Ladder::NativeThenGeneric
+            }
         };
         let wanted = links
             .iter()
-            .map(|link| Wanted { name: link.name.clone(), attached: None, reason: "not attached yet".to_owned() })
+            .map(|link| Wanted {
+                name: link.name.clone(),
+                attached: None,
+                reason: "not attached yet".to_owned(),
+            })
             .collect();
         Self { ladder, wanted }
     }
@@ -58,7 +64,12 @@ impl Interfaces {
     ///
     /// # Errors
     /// At the first that cannot be attached to.
-    pub async fn attach(&mut self, links: &Links, datapath: &mut Datapath, netlink: &Netlink) -> Result<(), AttachError> {
+    pub async fn attach(
+        &mut self,
+        links: &Links,
+        datapath: &mut Datapath,
+        netlink: &Netlink,
+    ) -> Result<(), AttachError> {
         for wanted in &mut self.wanted {
             if let Some(link) = links.by_name(&wanted.name) {
                 wanted.attach(link, self.ladder, datapath)?;
@@ -67,7 +78,10 @@ impl Interfaces {
         let keep = self.attached();
         for ifindex in datapath.attached_interfaces() {
             if !keep.contains(&ifindex) {
-                tracing::info!(interface = links.label(ifindex), "detached: not configured any more");
+                tracing::info!(
+                    interface = links.label(ifindex),
+                    "detached: not configured any more"
+                );
                 datapath.detach(ifindex)?;
             }
         }
@@ -80,7 +94,12 @@ impl Interfaces {
         let mut changed = false;
         for wanted in &mut self.wanted {
             let now = links.by_name(&wanted.name);
-            if wanted.attached.as_ref().map(|attachment| attachment.ifindex) == now.map(|link| link.index) {
+            if wanted
+                .attached
+                .as_ref()
+                .map(|attachment| attachment.ifindex)
+                == now.map(|link| link.index)
+            {
                 continue;
             }
             changed = true;
@@ -103,14 +122,21 @@ impl Interfaces {
 
     /// Indices of those that carry the program.
     pub fn attached(&self) -> BTreeSet<u32> {
-        self.wanted.iter().filter_map(|wanted| wanted.attached.as_ref()).map(|attachment| attachment.ifindex).collect()
+        self.wanted
+            .iter()
+            .filter_map(|wanted| wanted.attached.as_ref())
+            .map(|attachment| attachment.ifindex)
+            .collect()
     }
 
     /// How each stands.
     pub fn view(&self) -> impl Iterator<Item = InterfaceView<'_>> {
         self.wanted.iter().map(|wanted| InterfaceView {
             name: &wanted.name,
-            mode: wanted.attached.as_ref().and_then(|attachment| attachment.mode),
+            mode: wanted
+                .attached
+                .as_ref()
+                .and_then(|attachment| attachment.mode),
             reason: &wanted.reason,
         })
     }
@@ -126,33 +152,64 @@ impl Interfaces {
         };
         let own = datapath.program_id();
         for wanted in &mut self.wanted {
-            let Some(attachment) = &mut wanted.attached else { continue };
+            let Some(attachment) = &mut wanted.attached else {
+                continue;
+            };
             let found = links.get(attachment.ifindex).and_then(|link| link.xdp);
-            attachment.mode = found.filter(|xdp| Some(xdp.program_id) == own).map(|xdp| xdp.mode);
+            attachment.mode = found
+                .filter(|xdp| Some(xdp.program_id) == own)
+                .map(|xdp| xdp.mode);
             match found {
                 Some(xdp) if attachment.mode.is_none() => {
-                    wanted.reason = format!("the kernel says that another program, id {}, is there", xdp.program_id);
+                    wanted.reason = format!(
+                        "the kernel says that another program, id {}, is there",
+                        xdp.program_id
+                    );
                 }
                 None => "the kernel says that no program is there".clone_into(&mut wanted.reason),
                 Some(_) => {}
             }
             let mode = mode_name(attachment.mode);
-            tracing::info!(interface = wanted.name, mode, reason = wanted.reason, "XDP attached");
+            tracing::info!(
+                interface = wanted.name,
+                mode,
+                reason = wanted.reason,
+                "XDP attached"
+            );
         }
     }
 }
 
 impl Wanted {
-    fn attach(&mut self, link: &Link, ladder: Ladder, datapath: &mut Datapath) -> Result<(), AttachError> {
-        let holder = link.xdp.map(|xdp| Holder { program_id: xdp.program_id, keyword: keyword(xdp.mode) });
-        let target = Target { ifindex: link.index, name: link.name.clone(), holder };
+    fn attach(
+        &mut self,
+        link: &Link,
+        ladder: Ladder,
+        datapath: &mut Datapath,
+    ) -> Result<(), AttachError> {
+        let holder = link.xdp.map(|xdp| Holder {
+            program_id: xdp.program_id,
+            keyword: keyword(xdp.mode),
+        });
+        let target = Target {
+            ifindex: link.index,
+            name: link.name.clone(),
+            holder,
+        };
         let attached = datapath.attach(&target, ladder)?;
         self.reason = match &attached {
-            Attached::Adopted => "attached by an earlier run, its program replaced in place".to_owned(),
+            Attached::Adopted => {
+                "attached by an earlier run, its program replaced in place".to_owned()
+            }
             Attached::Native => "the driver takes XDP".to_owned(),
-            Attached::Generic { refusal } => format!("generic mode, several times slower: {refusal}"),
+            Attached::Generic { refusal } => {
+                format!("generic mode, several times slower: {refusal}")
+            }
         };
-        self.attached = Some(Attachment { ifindex: link.index, mode: None });
+        self.attached = Some(Attachment {
+            ifindex: link.index,
+            mode: None,
+        });
         Ok(())
     }
 }

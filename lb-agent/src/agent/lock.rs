@@ -23,13 +23,17 @@ pub struct Lock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another agent runs.
-    #[error("an agent is running already{holder}: stop it first, or give this one a `control.socket` and a BPF file system of its own")]
+    #[error(
+        "an agent is running already{holder}: stop it first, or give this one a `control.socket` and a BPF file system of its own"
+    )]
     Held {
         /// Its process id in words, if it is known.
         holder: String,
     },
     /// Another agent, with another control socket, has the pinned data plane.
-    #[error("an agent with another control socket{holder} has the data plane below {bpffs}: stop it first, or give this one a BPF file system of its own")]
+    #[error(
+        "an agent with another control socket{holder} has the data plane below {bpffs}: stop it first, or give this one a BPF file system of its own"
+    )]
     DatapathHeld {
         /// Its process id in words, if it is known.
         holder: String,
@@ -54,25 +58,47 @@ impl Lock {
     /// Where another agent has one of them.
     pub fn take(socket: &Path, bpffs: &Path) -> Result<Self, LockError> {
         let path = socket.with_extension("lock");
-        let failed = |source| LockError::Io { path: path.clone(), source };
+        let failed = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).map_err(failed)?;
         }
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
         let mut socket = lock(file).map_err(|refused| match refused {
             Refused::Held { holder } => LockError::Held { holder },
             Refused::Failed(source) => failed(source),
         })?;
         let note = format!("{}\n", std::process::id());
-        let noted = socket.set_len(0).and_then(|()| socket.rewind()).and_then(|()| socket.write_all(note.as_bytes()));
+        let noted = socket
+            .set_len(0)
+            .and_then(|()| socket.rewind())
+            .and_then(|()| socket.write_all(note.as_bytes()));
         noted.map_err(failed)?;
         // The file system's root: what is below it comes and goes.
-        let failed = |source| LockError::Io { path: bpffs.to_owned(), source };
-        let bpffs_lock = lock(File::open(bpffs).map_err(failed)?).map_err(|refused| match refused {
-            Refused::Held { holder } => LockError::DatapathHeld { holder, bpffs: bpffs.to_owned() },
-            Refused::Failed(source) => failed(source),
-        })?;
-        Ok(Self { _socket: socket, _bpffs: bpffs_lock })
+        let failed = |source| LockError::Io {
+            path: bpffs.to_owned(),
+            source,
+        };
+        let bpffs_lock =
+            lock(File::open(bpffs).map_err(failed)?).map_err(|refused| match refused {
+                Refused::Held { holder } => LockError::DatapathHeld {
+                    holder,
+                    bpffs: bpffs.to_owned(),
+                },
+                Refused::Failed(source) => failed(source),
+            })?;
+        Ok(Self {
+            _socket: socket,
+            _bpffs: bpffs_lock,
+        })
     }
 }
 
@@ -84,9 +110,11 @@ enum Refused {
 
 fn lock(file: File) -> Result<Flock<File>, Refused> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, errno)| match errno {
-        Errno::EWOULDBLOCK => {
-            Refused::Held { holder: holder(&file).map(|pid| format!(" (pid {pid})")).unwrap_or_default() }
-        }
+        Errno::EWOULDBLOCK => Refused::Held {
+            holder: holder(&file)
+                .map(|pid| format!(" (pid {pid})"))
+                .unwrap_or_default(),
+        },
         errno => Refused::Failed(errno.into()),
     })
 }
@@ -97,7 +125,9 @@ fn holder(file: &File) -> Option<u32> {
     let (major, minor) = (major(metadata.dev()), minor(metadata.dev()));
     let inode = format!("{major:02x}:{minor:02x}:{}", metadata.ino());
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let mut fields = locks.lines().map(|line| line.split_ascii_whitespace().skip(4));
+    let mut fields = locks
+        .lines()
+        .map(|line| line.split_ascii_whitespace().skip(4));
     fields.find_map(|mut fields| {
         let pid = fields.next()?.parse().ok()?;
         (fields.next()? == inode).then_some(pid)

@@ -127,7 +127,10 @@ impl Agent {
             let _ = waiting.await;
         }
         if let Err(error) = self.resolver.shutdown().await {
-            tracing::warn!(error = error.with_cause(), "some neighbour entries stay behind");
+            tracing::warn!(
+                error = error.with_cause(),
+                "some neighbour entries stay behind"
+            );
         }
     }
 
@@ -158,7 +161,9 @@ impl Agent {
 
     async fn on_links(&mut self) {
         let links = Arc::clone(&self.links.borrow_and_update());
-        self.interfaces.follow(&links, &mut self.datapath, &self.netlink).await;
+        self.interfaces
+            .follow(&links, &mut self.datapath, &self.netlink)
+            .await;
         self.on_next_hops();
     }
 
@@ -175,7 +180,11 @@ impl Agent {
 
     fn desired(&mut self) -> Desired {
         let next_hops = Arc::clone(&self.next_hops.borrow_and_update());
-        let devices = devices::describe(&self.interfaces.attached(), &next_hops, &self.links.borrow());
+        let devices = devices::describe(
+            &self.interfaces.attached(),
+            &next_hops,
+            &self.links.borrow(),
+        );
         self.pool.desired(&next_hops, devices)
     }
 
@@ -228,7 +237,9 @@ impl Agent {
 /// The outcome of the grace period under way; pending where there is none.
 async fn wait(waiting: &mut Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
     match waiting {
-        Some(task) => task.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+        Some(task) => task
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error))),
         None => std::future::pending().await,
     }
 }

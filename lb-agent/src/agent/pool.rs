@@ -101,7 +101,11 @@ impl Pool {
     /// Where the configuration was not validated.
     pub fn new(config: &Config) -> Result<Self, PoolError> {
         let mut targets = Targets::default();
-        let services = config.services.iter().map(|service| PoolService::new(service, &mut targets)).collect::<Result<_, _>>()?;
+        let services = config
+            .services
+            .iter()
+            .map(|service| PoolService::new(service, &mut targets))
+            .collect::<Result<_, _>>()?;
         Ok(Self { services })
     }
 
@@ -115,40 +119,72 @@ impl Pool {
         let mut dead = BTreeSet::new();
         for service in &self.services {
             for real_server in &service.real_servers {
-                let known = inheritance.backend(&service.keys, real_server.address, real_server.port.unwrap_or(0));
-                let (Some(known), Some(target)) = (known, &real_server.target) else { continue };
+                let known = inheritance.backend(
+                    &service.keys,
+                    real_server.address,
+                    real_server.port.unwrap_or(0),
+                );
+                let (Some(known), Some(target)) = (known, &real_server.target) else {
+                    continue;
+                };
                 if BackendState::try_from(known.state) == Ok(BackendState::Down) {
                     dead.insert(target.id);
                 }
             }
         }
         // Those that share a check share what is known: it will report them together.
-        for real_server in self.services.iter_mut().flat_map(|service| &mut service.real_servers) {
-            let Some(target) = real_server.target.as_mut().filter(|target| dead.contains(&target.id)) else { continue };
+        for real_server in self
+            .services
+            .iter_mut()
+            .flat_map(|service| &mut service.real_servers)
+        {
+            let Some(target) = real_server
+                .target
+                .as_mut()
+                .filter(|target| dead.contains(&target.id))
+            else {
+                continue;
+            };
             target.initial = State::Down;
             real_server.state = BackendState::Down;
-            real_server.reason = "down before the agent was restarted, not checked since".to_owned();
+            real_server.reason =
+                "down before the agent was restarted, not checked since".to_owned();
         }
     }
 
     /// Everything that is to be checked, each once.
     pub fn targets(&self) -> Vec<Target> {
-        let targets = self.real_servers().filter_map(|real_server| real_server.target.as_ref());
-        let each_once: BTreeMap<TargetId, &Target> = targets.map(|target| (target.id, target)).collect();
+        let targets = self
+            .real_servers()
+            .filter_map(|real_server| real_server.target.as_ref());
+        let each_once: BTreeMap<TargetId, &Target> =
+            targets.map(|target| (target.id, target)).collect();
         each_once.into_values().cloned().collect()
     }
 
     /// Addresses whose next hops are needed.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.real_servers().map(|real_server| real_server.address).collect::<BTreeSet<_>>().into_iter().collect()
+        self.real_servers()
+            .map(|real_server| real_server.address)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     /// What the tables take at most.
     pub fn demand(&self) -> Demand {
         Demand {
-            services: self.services.iter().map(|service| service.keys.len() as u32 * 2).sum(),
+            services: self
+                .services
+                .iter()
+                .map(|service| service.keys.len() as u32 * 2)
+                .sum(),
             backends: self.real_servers().count() as u32,
-            slots: self.services.iter().map(|service| service.table_size.slots()).sum(),
+            slots: self
+                .services
+                .iter()
+                .map(|service| service.table_size.slots())
+                .sum(),
         }
     }
 
@@ -162,7 +198,11 @@ impl Pool {
         let mut changed = Vec::new();
         for (service_at, service) in self.services.iter_mut().enumerate() {
             for (at, real_server) in service.real_servers.iter_mut().enumerate() {
-                if real_server.target.as_ref().is_some_and(|target| target.id == event.target) {
+                if real_server
+                    .target
+                    .as_ref()
+                    .is_some_and(|target| target.id == event.target)
+                {
                     real_server.reason.clone_from(&event.reason);
                     if std::mem::replace(&mut real_server.state, state) != state {
                         changed.push((service_at, at));
@@ -179,12 +219,18 @@ impl Pool {
 
     /// What the data plane is to do, given where the real servers are.
     pub fn desired(&mut self, next_hops: &NextHops, devices: Vec<Device>) -> Desired {
-        let services = self.services.iter_mut().map(|service| service.desired(next_hops)).collect();
+        let services = self
+            .services
+            .iter_mut()
+            .map(|service| service.desired(next_hops))
+            .collect();
         Desired { services, devices }
     }
 
     fn real_servers(&self) -> impl Iterator<Item = &PoolRealServer> {
-        self.services.iter().flat_map(|service| &service.real_servers)
+        self.services
+            .iter()
+            .flat_map(|service| &service.real_servers)
     }
 }
 
@@ -194,13 +240,22 @@ impl PoolService {
             Listen::Addresses(addresses) => addresses.clone(),
             Listen::Fwmark(_) => Vec::new(),
         };
-        let table_size = TableSize::try_from(service.table_size)
-            .map_err(|source| PoolError::TableSize { service: service.name.clone(), source })?;
-        let real_servers = service.real_servers.iter().map(|real_server| PoolRealServer::new(service, real_server, targets));
+        let table_size =
+            TableSize::try_from(service.table_size).map_err(|source| PoolError::TableSize {
+                service: service.name.clone(),
+                source,
+            })?;
+        let real_servers = service
+            .real_servers
+            .iter()
+            .map(|real_server| PoolRealServer::new(service, real_server, targets));
         let real_servers = real_servers.collect::<Result<_, _>>()?;
         Ok(Self {
             name: service.name.clone(),
-            keys: listen.iter().filter_map(|&address| service_key(address, service.protocol)).collect(),
+            keys: listen
+                .iter()
+                .filter_map(|&address| service_key(address, service.protocol))
+                .collect(),
             listen,
             protocol: service.protocol,
             real_servers: real_servers,
@@ -212,7 +267,9 @@ impl PoolService {
     fn desired(&mut self, next_hops: &NextHops) -> Service {
         let members: Vec<Member> = (0..)
             .zip(&self.real_servers)
-            .filter(|(_, real_server)| real_server.state == BackendState::Up && real_server.weight > 0)
+            .filter(|(_, real_server)| {
+                real_server.state == BackendState::Up && real_server.weight > 0
+            })
             .map(|(position, real_server)| Member {
                 address: real_server.address,
                 port: real_server.port.unwrap_or(0),
@@ -221,7 +278,9 @@ impl PoolService {
             })
             .collect();
         if members != self.table.members {
-            let slots = balance::maglev::table(&members, self.table_size).unwrap_or_default().into();
+            let slots = balance::maglev::table(&members, self.table_size)
+                .unwrap_or_default()
+                .into();
             self.table = CachedTable { members, slots };
         }
         Service {
@@ -229,20 +288,33 @@ impl PoolService {
             keys: self.keys.clone(),
             owner: ALWAYS_OWNED,
             table: Arc::clone(&self.table.slots),
-            real_servers: self.real_servers.iter().map(|real_server| real_server.desired(next_hops)).collect(),
+            real_servers: self
+                .real_servers
+                .iter()
+                .map(|real_server| real_server.desired(next_hops))
+                .collect(),
         }
     }
 }
 
 impl PoolRealServer {
-    fn new(service: &config::Service, real_server: &config::RealServer, targets: &mut Targets) -> Result<Self, PoolError> {
+    fn new(
+        service: &config::Service,
+        real_server: &config::RealServer,
+        targets: &mut Targets,
+    ) -> Result<Self, PoolError> {
         let target = targets.target(service, real_server)?;
         Ok(Self {
             address: real_server.address,
             port: real_server.port,
             weight: real_server.weight,
             state: BackendState::Up,
-            reason: if target.is_some() { "not checked yet" } else { "no check is configured" }.to_owned(),
+            reason: if target.is_some() {
+                "not checked yet"
+            } else {
+                "no check is configured"
+            }
+            .to_owned(),
             target,
         })
     }
@@ -265,9 +337,13 @@ impl PoolRealServer {
 
     fn desired(&self, next_hops: &NextHops) -> RealServer {
         let (mode, next_hop) = match next_hops.get(&self.address) {
-            Some(network::NextHop::Resolved { mac, ifindex, .. }) => {
-                (Mode::Dr, NextHop::Via { mac: *mac, device: *ifindex })
-            }
+            Some(network::NextHop::Resolved { mac, ifindex, .. }) => (
+                Mode::Dr,
+                NextHop::Via {
+                    mac: *mac,
+                    device: *ifindex,
+                },
+            ),
             Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved),
             Some(network::NextHop::Unresolved { .. }) | None => (Mode::Dr, NextHop::Unresolved),
         };

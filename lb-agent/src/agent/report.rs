@@ -30,7 +30,12 @@ impl Agent {
             generation: snapshot.generation,
             datapath: self.datapath_name().to_owned(),
             interfaces: self.interface_reports(&next_hops),
-            services: self.pool.services().iter().map(|service| self.service_report(service, &snapshot, &next_hops)).collect(),
+            services: self
+                .pool
+                .services()
+                .iter()
+                .map(|service| self.service_report(service, &snapshot, &next_hops))
+                .collect(),
             drops: counts(&snapshot.drops),
             passed: counts(&snapshot.passes),
         })
@@ -38,7 +43,11 @@ impl Agent {
 
     /// What forwards packets, all interfaces taken together.
     fn datapath_name(&self) -> &'static str {
-        let modes: BTreeSet<&str> = self.interfaces.view().map(|view| mode_name(view.mode)).collect();
+        let modes: BTreeSet<&str> = self
+            .interfaces
+            .view()
+            .map(|view| mode_name(view.mode))
+            .collect();
         match modes.into_iter().collect::<Vec<_>>()[..] {
             [] | ["none"] => "none",
             ["native"] => "xdp_native",
@@ -72,37 +81,69 @@ impl Agent {
             if below.is_some_and(|vlan| attached.contains(&vlan.parent)) {
                 continue;
             }
-            let mode = links.get(*ifindex).and_then(|link| link.xdp).map(|xdp| xdp.mode);
+            let mode = links
+                .get(*ifindex)
+                .and_then(|link| link.xdp)
+                .map(|xdp| xdp.mode);
             let reason = match mode {
-                Some(XdpMode::Native | XdpMode::Offload) => "real servers are behind it; it carries a program of somebody else's",
+                Some(XdpMode::Native | XdpMode::Offload) => {
+                    "real servers are behind it; it carries a program of somebody else's"
+                }
                 _ => {
                     "real servers are behind it, but it carries no XDP program: some drivers drop what is redirected to \
                      such an interface; add it to `interfaces`"
                 }
             };
-            reports.push(InterfaceStatus { name: links.label(*ifindex), mode: "none".to_owned(), reason: reason.to_owned() });
+            reports.push(InterfaceStatus {
+                name: links.label(*ifindex),
+                mode: "none".to_owned(),
+                reason: reason.to_owned(),
+            });
         }
         reports
     }
 
-    fn service_report(&self, service: &PoolService, snapshot: &Snapshot, next_hops: &NextHops) -> ServiceStatus {
+    fn service_report(
+        &self,
+        service: &PoolService,
+        snapshot: &Snapshot,
+        next_hops: &NextHops,
+    ) -> ServiceStatus {
         let listen = service.listen.iter().map(ToString::to_string).collect();
-        let id = service.keys.iter().find_map(|key| snapshot.services.get(key));
+        let id = service
+            .keys
+            .iter()
+            .find_map(|key| snapshot.services.get(key));
         let Some(found) = id.and_then(|id| snapshot.by_id.get(id)) else {
-            return ServiceStatus { name: service.name.clone(), state: "absent".to_owned(), listen, ..ServiceStatus::default() };
+            return ServiceStatus {
+                name: service.name.clone(),
+                state: "absent".to_owned(),
+                listen,
+                ..ServiceStatus::default()
+            };
         };
         let report = |real_server: &PoolRealServer| {
             let port = real_server.port.unwrap_or(0);
-            let backend =
-                found.backends.iter().find(|backend| backend.address == real_server.address && backend.port == port);
+            let backend = found
+                .backends
+                .iter()
+                .find(|backend| backend.address == real_server.address && backend.port == port);
             self.real_server_report(real_server, backend, found.slots, next_hops)
         };
         ServiceStatus {
             name: service.name.clone(),
             state: if found.slots > 0 { "up" } else { "down" }.to_owned(),
             listen,
-            packets: found.backends.iter().map(|backend| backend.counter.packets).sum(),
-            bytes: found.backends.iter().map(|backend| backend.counter.bytes).sum(),
+            packets: found
+                .backends
+                .iter()
+                .map(|backend| backend.counter.packets)
+                .sum(),
+            bytes: found
+                .backends
+                .iter()
+                .map(|backend| backend.counter.bytes)
+                .sum(),
             real_servers: service.real_servers.iter().map(report).collect(),
             drops: counts(&found.drops),
         }
@@ -118,7 +159,12 @@ impl Agent {
         let address = real_server.display_address();
         let reason = self.reason(real_server, next_hops);
         let Some(backend) = backend else {
-            return RealServerStatus { address, state: "absent".to_owned(), reason, ..RealServerStatus::default() };
+            return RealServerStatus {
+                address,
+                state: "absent".to_owned(),
+                reason,
+                ..RealServerStatus::default()
+            };
         };
         RealServerStatus {
             address,
@@ -129,7 +175,11 @@ impl Agent {
             },
             reason,
             weight: backend.weight,
-            share_percent: if slots == 0 { 0.0 } else { f64::from(backend.slots) / f64::from(slots) * 100.0 },
+            share_percent: if slots == 0 {
+                0.0
+            } else {
+                f64::from(backend.slots) / f64::from(slots) * 100.0
+            },
             next_hop: match backend.next_hop {
                 _ if backend.is_local() => "local".to_owned(),
                 Some(mac) => mac.map(|octet| format!("{octet:02x}")).join(":"),
@@ -142,10 +192,16 @@ impl Agent {
 
     /// The last check's words, and what is wrong with the way there.
     fn reason(&self, real_server: &PoolRealServer, next_hops: &NextHops) -> String {
-        let last = real_server.target.as_ref().and_then(|target| self.checks.status(target.id)).and_then(|status| status.last);
+        let last = real_server
+            .target
+            .as_ref()
+            .and_then(|target| self.checks.status(target.id))
+            .and_then(|status| status.last);
         let mut reason = match last {
             Some(run) => match run.outcome {
-                Outcome::Passed => format!("check passed in {:.1} ms", run.took.as_secs_f64() * 1000.0),
+                Outcome::Passed => {
+                    format!("check passed in {:.1} ms", run.took.as_secs_f64() * 1000.0)
+                }
                 Outcome::Failed(reason) => format!("check failed: {reason}"),
                 Outcome::Inconclusive(reason) => format!("check could not be made: {reason}"),
             },
@@ -159,5 +215,11 @@ impl Agent {
 }
 
 fn counts(reasons: &BTreeMap<Reason, u64>) -> Vec<ReasonCount> {
-    reasons.iter().map(|(reason, &count)| ReasonCount { reason: reason.name().to_owned(), count }).collect()
+    reasons
+        .iter()
+        .map(|(reason, &count)| ReasonCount {
+            reason: reason.name().to_owned(),
+            count,
+        })
+        .collect()
 }

@@ -37,7 +37,9 @@ const RESOLVE_AT_START: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Not root.
-    #[error("lb-agent must run as root: loading BPF programs and changing neighbours needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW")]
+    #[error(
+        "lb-agent must run as root: loading BPF programs and changing neighbours needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW"
+    )]
     NotRoot,
     /// There is nothing to do.
     #[error("the configuration has no [[service]]: there is nothing to serve")]
@@ -127,11 +129,23 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     };
     let mut interfaces = Interfaces::new(&chosen, config.datapath);
     let brought_up = match waited {
-        Ok(()) => bring_up(&mut pool, &mut datapath, &mut interfaces, &chosen, &resolver, &netlink).await,
+        Ok(()) => {
+            bring_up(
+                &mut pool,
+                &mut datapath,
+                &mut interfaces,
+                &chosen,
+                &resolver,
+                &netlink,
+            )
+            .await
+        }
         Err(error) => Err(error),
     };
     let served = match brought_up {
-        Ok(grace) => Server::listen(&config.control.socket).map(|server| (grace, server)).map_err(StartError::from),
+        Ok(grace) => Server::listen(&config.control.socket)
+            .map(|server| (grace, server))
+            .map_err(StartError::from),
         Err(error) => Err(error),
     };
     let (grace, (server, requests)) = match served {
@@ -145,7 +159,10 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
                 }
             }
             if let Err(error) = resolver.shutdown().await {
-                tracing::warn!(error = error.with_cause(), "clean up after the failed start");
+                tracing::warn!(
+                    error = error.with_cause(),
+                    "clean up after the failed start"
+                );
             }
             return Err(error);
         }
@@ -180,7 +197,8 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
 
 /// A check is an open socket: as many as the administrator allows, not the timid default.
 fn raise_open_files() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!(%error, "raise the limit of open files");
     }
@@ -207,7 +225,10 @@ async fn bring_up(
     let attach_to = chosen.iter().map(|link| link.index).collect();
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
-    datapath.writer().commit(&pool.desired(&next_hops, devices)).map_err(DatapathError::Commit)?;
+    datapath
+        .writer()
+        .commit(&pool.desired(&next_hops, devices))
+        .map_err(DatapathError::Commit)?;
     datapath.carry_counters().map_err(DatapathError::Maps)?;
     interfaces.attach(&links, datapath, netlink).await?;
     datapath.settle()?;
@@ -221,7 +242,10 @@ async fn wait_for_next_hops(resolver: &Resolver, pool: &Pool) {
     let mut next_hops = resolver.next_hops();
     let known = next_hops.wait_for(|next_hops| {
         addresses.iter().all(|address| {
-            matches!(next_hops.get(address), Some(NextHop::Resolved { .. } | NextHop::Local))
+            matches!(
+                next_hops.get(address),
+                Some(NextHop::Resolved { .. } | NextHop::Local)
+            )
         })
     });
     if timeout(RESOLVE_AT_START, known).await.is_err() {

@@ -17,7 +17,9 @@ pub fn warnings(config: &Config, places: &Places) -> Vec<Diagnostic> {
 }
 
 fn look() -> Result<(Links, HostAddresses), NetworkError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|source| NetworkError::Thread { source })?;
     runtime.block_on(async {
         let netlink = Netlink::open()?;
@@ -25,17 +27,41 @@ fn look() -> Result<(Links, HostAddresses), NetworkError> {
     })
 }
 
-fn compare(config: &Config, places: &Places, links: &Links, addresses: &HostAddresses) -> Vec<Diagnostic> {
-    let interfaces = config.interfaces.iter().enumerate().filter(|(_, name)| links.by_name(name).is_none());
+fn compare(
+    config: &Config,
+    places: &Places,
+    links: &Links,
+    addresses: &HostAddresses,
+) -> Vec<Diagnostic> {
+    let interfaces = config
+        .interfaces
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| links.by_name(name).is_none());
     let missing = interfaces.map(|(index, name)| {
-        places.warning(&format!("interfaces[{index}]"), format!("there is no interface {name} on this host"))
+        places.warning(
+            &format!("interfaces[{index}]"),
+            format!("there is no interface {name} on this host"),
+        )
     });
     let listens = config.services.iter().flat_map(|service| {
         let listen = service.listen.addresses().iter().enumerate();
-        listen.map(move |(index, address)| (format!("service.{}.listen[{index}]", service.name), address.ip()))
+        listen.map(move |(index, address)| {
+            (
+                format!("service.{}.listen[{index}]", service.name),
+                address.ip(),
+            )
+        })
     });
-    let absent = listens.filter(|(_, address)| !addresses.is_local(*address)).map(|(key, address)| {
-        places.warning(&key, format!("{address} is not an address of this host: nobody answers ARP or ND for it here"))
-    });
+    let absent = listens
+        .filter(|(_, address)| !addresses.is_local(*address))
+        .map(|(key, address)| {
+            places.warning(
+                &key,
+                format!(
+                    "{address} is not an address of this host: nobody answers ARP or ND for it here"
+                ),
+            )
+        });
     missing.chain(absent).collect()
 }

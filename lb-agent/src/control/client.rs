@@ -15,7 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no agent answers at {path}: start it with `lb-agent run --config FILE`, or name its socket with --socket")]
+    #[error(
+        "no agent answers at {path}: start it with `lb-agent run --config FILE`, or name its socket with --socket"
+    )]
     NotRunning {
         /// The socket.
         path: PathBuf,
@@ -60,7 +62,9 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, ClientError> {
     let failed = |source: io::Error| {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning { path, source },
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::NotRunning { path, source }
+            }
             io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path, source },
             _ => ClientError::Io { path, source },
         }
@@ -68,11 +72,16 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, ClientError> {
     let mut stream = UnixStream::connect(path).map_err(failed)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-    let foreign = |source| ClientError::Foreign { path: path.to_owned(), source };
+    let foreign = |source| ClientError::Foreign {
+        path: path.to_owned(),
+        source,
+    };
     let mut line = serde_json::to_string(&request).map_err(foreign)?;
     line.push('\n');
     stream.write_all(line.as_bytes()).map_err(failed)?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(failed)?;
+    BufReader::new(stream)
+        .read_line(&mut answer)
+        .map_err(failed)?;
     serde_json::from_str(&answer).map_err(foreign)
 }

@@ -55,7 +55,10 @@ impl Server {
     /// # Errors
     /// Where the socket cannot be made.
     pub fn listen(path: &Path) -> Result<(Self, mpsc::Receiver<Asked>), ServerError> {
-        let failed = |source| ServerError { path: path.to_owned(), source };
+        let failed = |source| ServerError {
+            path: path.to_owned(),
+            source,
+        };
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(failed)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed)?;
@@ -63,8 +66,17 @@ impl Server {
             chown(path, None, Some(group.gid)).map_err(|error| failed(error.into()))?;
         }
         let (asked, requests) = mpsc::channel(QUEUE);
-        let server = Self { path: path.to_owned(), tasks: TaskTracker::new(), stop: CancellationToken::new() };
-        server.tasks.spawn(accept(listener, asked, server.tasks.clone(), server.stop.clone()));
+        let server = Self {
+            path: path.to_owned(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        server.tasks.spawn(accept(
+            listener,
+            asked,
+            server.tasks.clone(),
+            server.stop.clone(),
+        ));
         Ok((server, requests))
     }
 }
@@ -83,15 +95,25 @@ impl Drop for Server {
 /// Where it cannot be removed.
 pub fn remove_stale(path: &Path) -> Result<(), ServerError> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ServerError { path: path.to_owned(), source }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ServerError {
+            path: path.to_owned(),
+            source,
+        }),
         _ => Ok(()),
     }
 }
 
-async fn accept(listener: UnixListener, asked: mpsc::Sender<Asked>, tasks: TaskTracker, stop: CancellationToken) {
+async fn accept(
+    listener: UnixListener,
+    asked: mpsc::Sender<Asked>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
     let places = std::sync::Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
@@ -134,7 +156,9 @@ async fn serve(mut stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result
                 Err(_) => ended(),
             }
         }
-        Err(error) => Response::Error(format!("not a request: {error}; expected a line such as {{\"command\":\"status\"}}")),
+        Err(error) => Response::Error(format!(
+            "not a request: {error}; expected a line such as {{\"command\":\"status\"}}"
+        )),
     };
     let mut text = serde_json::to_string(&response).map_err(io::Error::other)?;
     text.push('\n');

@@ -90,16 +90,35 @@ pub struct ReasonCount {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { router_id, version, pid, uptime_s, generation, datapath, .. } = self;
+        let Self {
+            router_id,
+            version,
+            pid,
+            uptime_s,
+            generation,
+            datapath,
+            ..
+        } = self;
         let uptime = humantime::format_duration(std::time::Duration::from_secs(*uptime_s));
-        writeln!(f, "{router_id}: lb-agent {version}, pid {pid}, up {uptime}, {datapath}, generation {generation}")?;
+        writeln!(
+            f,
+            "{router_id}: lb-agent {version}, pid {pid}, up {uptime}, {datapath}, generation {generation}"
+        )?;
         for interface in &self.interfaces {
-            writeln!(f, "  {:12} {:8} {}", interface.name, interface.mode, interface.reason)?;
+            writeln!(
+                f,
+                "  {:12} {:8} {}",
+                interface.name, interface.mode, interface.reason
+            )?;
         }
         for service in &self.services {
             writeln!(f)?;
             let listen = service.listen.join(" ");
-            writeln!(f, "{}  {}  {listen}  {} packets, {} bytes", service.name, service.state, service.packets, service.bytes)?;
+            writeln!(
+                f,
+                "{}  {}  {listen}  {} packets, {} bytes",
+                service.name, service.state, service.packets, service.bytes
+            )?;
             for real_server in &service.real_servers {
                 writeln!(
                     f,
@@ -114,7 +133,10 @@ impl fmt::Display for Status {
                 )?;
             }
         }
-        for (title, counts) in [("dropped", &self.drops), ("passed to this host", &self.passed)] {
+        for (title, counts) in [
+            ("dropped", &self.drops),
+            ("passed to this host", &self.passed),
+        ] {
             let mut line = String::new();
             for count in counts {
                 write!(line, "  {} {}", count.reason, count.count)?;

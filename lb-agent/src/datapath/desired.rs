@@ -48,13 +48,22 @@ pub struct RealServer {
 impl Service {
     /// Whether the two differ in nothing that needs a commit.
     pub fn equals_but_for_next_hops(&self, other: &Self) -> bool {
-        let same_real_servers = |(a, b): (&RealServer, &RealServer)| RealServer { next_hop: b.next_hop, ..a.clone() } == *b;
+        let same_real_servers = |(a, b): (&RealServer, &RealServer)| {
+            RealServer {
+                next_hop: b.next_hop,
+                ..a.clone()
+            } == *b
+        };
         self.name == other.name
             && self.keys == other.keys
             && self.owner == other.owner
             && (Arc::ptr_eq(&self.table, &other.table) || self.table == other.table)
             && self.real_servers.len() == other.real_servers.len()
-            && self.real_servers.iter().zip(&other.real_servers).all(same_real_servers)
+            && self
+                .real_servers
+                .iter()
+                .zip(&other.real_servers)
+                .all(same_real_servers)
     }
 }
 

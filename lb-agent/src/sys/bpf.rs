@@ -73,7 +73,17 @@ impl MapOfMaps {
 }
 
 fn create(map_type: u32, inner_map_fd: u32) -> io::Result<OwnedFd> {
-    let fd = call(MAP_CREATE, &MapCreate { map_type, key_size: 4, value_size: 4, max_entries: 1, map_flags: 0, inner_map_fd })?;
+    let fd = call(
+        MAP_CREATE,
+        &MapCreate {
+            map_type,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            map_flags: 0,
+            inner_map_fd,
+        },
+    )?;
     // SAFETY: a file descriptor that the kernel has just given us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -81,5 +91,9 @@ fn create(map_type: u32, inner_map_fd: u32) -> io::Result<OwnedFd> {
 fn call<T>(command: libc::c_int, attr: &T) -> io::Result<i32> {
     // SAFETY: `attr` is a prefix of `union bpf_attr` of the size given; pointers in it outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as i32)
+    }
 }

@@ -58,5 +58,9 @@ impl Grace {
 fn membarrier(command: libc::c_int) -> io::Result<i32> {
     // SAFETY: numbers only.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as i32)
+    }
 }

@@ -53,8 +53,14 @@ impl<T: Pod> MappedArray<T> {
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mmap answered a null address"))?;
-        Ok(Self { base, bytes, len, element: PhantomData })
+        let base = NonNull::new(base.cast())
+            .ok_or_else(|| io::Error::other("mmap answered a null address"))?;
+        Ok(Self {
+            base,
+            bytes,
+            len,
+            element: PhantomData,
+        })
     }
 
     /// Number of elements.
@@ -70,7 +76,8 @@ impl<T: Pod> MappedArray<T> {
     /// A copy of the element at `index`; `None` past the end.
     pub fn read(&self, index: u32) -> Option<T> {
         // SAFETY: `at` is in bounds and aligned; every bit pattern is a `T`.
-        self.at(index).map(|element| unsafe { element.cast::<T>().read_volatile() })
+        self.at(index)
+            .map(|element| unsafe { element.cast::<T>().read_volatile() })
     }
 
     /// Writes the element at `index`, not atomically: for what no packet reads yet.
@@ -101,7 +108,10 @@ impl<T: Pod> MappedArray<T> {
     }
 
     fn word(&self, index: u32, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8) && offset + 8 <= Self::STRIDE, "a word inside the element");
+        assert!(
+            offset.is_multiple_of(8) && offset + 8 <= Self::STRIDE,
+            "a word inside the element"
+        );
         let element = self.at(index).expect("an element inside the array");
         // SAFETY: in bounds and aligned by the checks above; shared memory is only ever accessed atomically or volatile.
         unsafe { &*element.add(offset).cast::<AtomicU64>() }

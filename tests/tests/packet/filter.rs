@@ -1,12 +1,16 @@
 //! Addresses that share a bit of the address filter with a virtual one: the service table tells them apart.
 
 use crate::{
-    case::{Case, check},
+    case::{Case, check, check_on},
     packets::{DESTINATION_OPTIONS, Frame, extension, tcp, to, udp},
+    rig,
     world::{SERVICES, WEB},
 };
-use lb_common::{Reason, filter, hash, key};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use lb_common::{Address, Control, Live, Reason, filter, hash, key};
+use std::{
+    mem::offset_of,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 fn position(address: IpAddr) -> (usize, u32) {
     filter::position(match address {
@@ -95,4 +99,58 @@ fn addresses_of_the_other_family_with_the_same_words() {
             Reason::NotAService,
         ),
     ]);
+}
+
+/// Addresses that differ from a service's in one word only, and yet have its bit of the filter and its home in the service
+/// table: nothing but the comparison of that word tells them apart.
+#[test]
+fn addresses_that_one_word_tells_from_a_service() {
+    let mut rig = rig::world();
+    let maps = rig.datapath.maps();
+    let bank = Live(maps.control.load_word(0, offset_of!(Control, live))).bank();
+    let seeds = maps.control.load_word(0, offset_of!(Control, service_seed));
+    let seed = (seeds >> (32 * bank)) as u32;
+    let mask = maps.capacity().services - 1;
+    let twin = |service: Address, family, word: usize| {
+        let place = |address: &Address| {
+            let folded = hash::fold(address);
+            let tuple = key::tuple(80_u16.to_be(), key::TCP, family);
+            (
+                filter::position(folded),
+                hash::service(folded, tuple, seed) & mask,
+            )
+        };
+        let wanted = place(&service);
+        (1..=u32::MAX)
+            .map(|change| {
+                let mut other = service;
+                other[word] ^= change;
+                other
+            })
+            .find(|other| place(other) == wanted)
+            .expect("one of so many words has the same of some 16 million places")
+    };
+    let mut cases = Vec::new();
+    let (IpAddr::V4(v4), IpAddr::V6(v6)) = (WEB.v4(), WEB.v6()) else {
+        panic!("the service has an address of each family")
+    };
+    let v4 = twin([u32::from_ne_bytes(v4.octets()), 0, 0, 0], key::IPV4, 0);
+    let address = Ipv4Addr::from(v4[0].to_ne_bytes()).into();
+    cases.push(Case::passed(
+        "IPv4",
+        tcp(address, 80, 9).build(),
+        Reason::NotAService,
+    ));
+    for word in 0..4 {
+        let other = twin(key::words(v6.octets()), key::IPV6, word);
+        let bytes: Vec<u8> = other.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let bytes: [u8; 16] = bytes.try_into().expect("four words are sixteen bytes");
+        let frame = tcp(Ipv6Addr::from(bytes).into(), 80, 9).build();
+        cases.push(Case::passed(
+            format!("IPv6, word {word}"),
+            frame,
+            Reason::NotAService,
+        ));
+    }
+    check_on(&mut rig, &cases);
 }

@@ -9,6 +9,7 @@ mod coverage;
 mod filter;
 mod flows;
 mod fragments;
+mod grace;
 mod inconsistent;
 mod ipv4;
 mod ipv6;

@@ -182,7 +182,7 @@ fn data(len: usize) -> Vec<u8> {
 
 impl Frame {
     /// Destination MAC.
-    pub fn to_mac(mut self, mac: Mac) -> Self {
+    pub fn for_station(mut self, mac: Mac) -> Self {
         self.to_mac = mac;
         self
     }

@@ -173,7 +173,7 @@ fn stations() -> Vec<Case> {
     ];
     for (whom, mac) in foreign {
         for (name, frame) in packets(WEB) {
-            let frame = frame.to_mac(mac).build();
+            let frame = frame.for_station(mac).build();
             cases.push(Case::refused(
                 format!("{name} in a frame for {whom}"),
                 frame,
@@ -199,7 +199,7 @@ fn stations() -> Vec<Case> {
             );
             cases.push(Case::refused(
                 name,
-                frame.to_mac(mac).build(),
+                frame.for_station(mac).build(),
                 reason,
                 service,
             ));
@@ -208,7 +208,7 @@ fn stations() -> Vec<Case> {
     for (name, frame) in packets(VIRTUAL) {
         cases.push(Case::sent(
             format!("{name} in a frame for the virtual router"),
-            frame.clone().to_mac(VIRTUAL_MAC).build(),
+            frame.clone().for_station(VIRTUAL_MAC).build(),
             VIRTUAL,
         ));
         cases.push(Case::sent(
@@ -217,7 +217,7 @@ fn stations() -> Vec<Case> {
             VIRTUAL,
         ));
     }
-    let flooded = |frame: Frame| frame.to_mac([2, 0, 0, 0, 0, 0x77]).build();
+    let flooded = |frame: Frame| frame.for_station([2, 0, 0, 0, 0, 0x77]).build();
     cases.extend([
         Case::passed(
             "IPv4: a flooded frame for nobody",
@@ -283,14 +283,14 @@ fn hosts_own() -> Vec<Case> {
         pass(
             "neighbour solicitation for a virtual address, to it",
             to(WEB.v6(), 58, solicitation.clone())
-                .to_mac(SOLICITED_NODE)
+                .for_station(SOLICITED_NODE)
                 .ttl(255)
                 .build(),
         ),
         Case::passed(
             "neighbour solicitation to the solicited node's group",
             to(group(), 58, solicitation)
-                .to_mac(SOLICITED_NODE)
+                .for_station(SOLICITED_NODE)
                 .ttl(255)
                 .build(),
             Reason::NotAService,
@@ -332,13 +332,13 @@ fn hosts_own() -> Vec<Case> {
         ),
         Case::passed(
             "IPv4 broadcast",
-            udp([255; 4].into(), 67, 240).to_mac(BROADCAST).build(),
+            udp([255; 4].into(), 67, 240).for_station(BROADCAST).build(),
             Reason::NotAService,
         ),
         Case::passed(
             "VRRP advertisement",
             to([224, 0, 0, 18].into(), 112, vec![0x31; 12])
-                .to_mac([1, 0, 0x5e, 0, 0, 18])
+                .for_station([1, 0, 0x5e, 0, 0, 18])
                 .ttl(255)
                 .build(),
             Reason::NotAService,

@@ -15,21 +15,30 @@ use serde_json::Value;
 /// The agent's package and its binary.
 const PACKAGE: &str = "lb-agent";
 
+/// How the agent is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// As the tests are, so that nothing is built twice. The XDP program is optimised all the same.
+    Dev,
+    /// As it is to serve.
+    Release,
+}
+
 /// Builds the agent, with cargo's own progress on stderr, and returns the path of the binary.
-pub fn agent() -> Result<PathBuf> {
-    println!("+ cargo build --release -p {PACKAGE}");
+pub fn agent(profile: Profile) -> Result<PathBuf> {
+    let flags: &[&str] = match profile {
+        Profile::Dev => &[],
+        Profile::Release => &["--release"],
+    };
+    println!("+ cargo build -p {PACKAGE} {}", flags.join(" "));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("xtask is in a workspace")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut child = Command::new(cargo)
-        .args([
-            "build",
-            "--release",
-            "-p",
-            PACKAGE,
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["build", "-p", PACKAGE])
+        .arg("--message-format=json-render-diagnostics")
+        .args(flags)
         .current_dir(root)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

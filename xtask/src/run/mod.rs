@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
 use crate::setup::Need;
+use anyhow::{Context, Result, bail};
+use build::Profile;
 use lb_tests::{interrupt, lab};
 
 use config::Expected;
@@ -69,7 +70,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn in_lab(args: &Args, expected: &Expected, schedule: Schedule) -> Result<()> {
-    let agent = build::agent()?;
+    let agent = build::agent(Profile::Dev)?;
     let mut stage = Stage::set(&agent, expected)?;
     let end = if schedule.ends() {
         ""
@@ -125,7 +126,7 @@ fn judge(args: &Args, ended: &Ended, schedule: Schedule) -> Result<()> {
 /// Becomes the agent, so that signals and the exit status are its own.
 fn run_on_host(config: &Path) -> Result<()> {
     crate::setup::ensure(&[Need::Ebpf, Need::Bpffs])?;
-    let agent = build::agent()?;
+    let agent = build::agent(Profile::Release)?;
     println!("+ {} run --config {}", agent.display(), config.display());
     let error = Command::new(&agent)
         .arg("run")

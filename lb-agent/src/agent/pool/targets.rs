@@ -21,17 +21,31 @@ pub(super) struct Targets {
 
 impl Targets {
     /// The target of a real server; `None` where it has no check.
-    pub(super) fn target(&mut self, service: &Service, real_server: &RealServer) -> Result<Option<Target>, PoolError> {
+    pub(super) fn target(
+        &mut self,
+        service: &Service,
+        real_server: &RealServer,
+    ) -> Result<Option<Target>, PoolError> {
         let check = &real_server.check;
         if check.kinds.is_empty() {
             return Ok(None);
         }
-        let kinds = check.kinds.iter().map(|kind| self.maker.kind(kind)).collect::<Result<_, _>>().map_err(|source| PoolError::Check {
-            service: service.name.clone(),
-            real_server: real_server.endpoint().to_string(),
-            source,
-        })?;
-        let probe = Probe { address: check.address, port: check.port, source: check.source_address, kinds };
+        let kinds = check
+            .kinds
+            .iter()
+            .map(|kind| self.maker.kind(kind))
+            .collect::<Result<_, _>>()
+            .map_err(|source| PoolError::Check {
+                service: service.name.clone(),
+                real_server: real_server.endpoint().to_string(),
+                source,
+            })?;
+        let probe = Probe {
+            address: check.address,
+            port: check.port,
+            source: check.source_address,
+            kinds,
+        };
         let timing = Timing {
             interval: check.interval,
             timeout: check.timeout,
@@ -43,11 +57,18 @@ impl Targets {
     }
 
     fn shared(&mut self, address: IpAddr, spec: Spec) -> Target {
-        let same_place = self.known.entry(SocketAddr::new(address, spec.probe.port)).or_default();
+        let same_place = self
+            .known
+            .entry(SocketAddr::new(address, spec.probe.port))
+            .or_default();
         if let Some(target) = same_place.iter().find(|target| target.spec == spec) {
             return target.clone();
         }
-        let target = Target { id: TargetId(self.next), spec, initial: State::Up };
+        let target = Target {
+            id: TargetId(self.next),
+            spec,
+            initial: State::Up,
+        };
         self.next += 1;
         same_place.push(target.clone());
         target

@@ -1,9 +1,5 @@
 use super::*;
-use std::{
-    collections::BTreeMap,
-    io::Write as _,
-    time::Instant,
-};
+use std::{collections::BTreeMap, io::Write as _, time::Instant};
 
 const CONFIG: &str = r#"
 [[service]]
@@ -42,24 +38,38 @@ fn pool() -> Pool {
 }
 
 fn pool_of(text: &str) -> Pool {
-    let directory = std::env::temp_dir().join(format!("lb-pool-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let directory = std::env::temp_dir().join(format!(
+        "lb-pool-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     std::fs::create_dir_all(&directory).expect("a folder for the test");
     let path = directory.join("lb.toml");
-    std::fs::File::create(&path).and_then(|mut file| file.write_all(text.as_bytes())).expect("a file for the test");
+    std::fs::File::create(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .expect("a file for the test");
     let loaded = config::load(&path);
     std::fs::remove_dir_all(&directory).expect("the test's own folder");
-    Pool::new(&loaded.unwrap_or_else(|report| panic!("{report}")).config).expect("a valid configuration")
+    Pool::new(&loaded.unwrap_or_else(|report| panic!("{report}")).config)
+        .expect("a valid configuration")
 }
 
 fn event(target: &Target, state: State) -> Event {
-    Event { target: target.id, state, reason: "the test says so".to_owned(), at: Instant::now() }
+    Event {
+        target: target.id,
+        state,
+        reason: "the test says so".to_owned(),
+        at: Instant::now(),
+    }
 }
 
 /// How many slots each real server of the first service owns.
 fn shares(pool: &mut Pool) -> Vec<usize> {
     let desired = pool.desired(&NextHops::new(), Vec::new());
     let web = &desired.services[0];
-    (0..web.real_servers.len() as u32).map(|owner| web.table.iter().filter(|&&slot| slot == owner).count()).collect()
+    (0..web.real_servers.len() as u32)
+        .map(|owner| web.table.iter().filter(|&&slot| slot == owner).count())
+        .collect()
 }
 
 #[test]
@@ -74,14 +84,22 @@ fn shares_follow_the_weights_and_weight_0_has_none() {
 fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
     let mut pool = pool();
     let target = pool.targets()[1].clone();
-    let before = pool.desired(&NextHops::new(), Vec::new()).services[0].table.clone();
+    let before = pool.desired(&NextHops::new(), Vec::new()).services[0]
+        .table
+        .clone();
 
     assert_eq!(pool.on_health(&event(&target, State::Down)).len(), 1);
     assert_eq!(shares(&mut pool), [251, 0, 0]);
-    assert!(pool.on_health(&event(&target, State::Down)).is_empty(), "nothing new");
+    assert!(
+        pool.on_health(&event(&target, State::Down)).is_empty(),
+        "nothing new"
+    );
 
     assert_eq!(pool.on_health(&event(&target, State::Up)).len(), 1);
-    assert_eq!(pool.desired(&NextHops::new(), Vec::new()).services[0].table, before);
+    assert_eq!(
+        pool.desired(&NextHops::new(), Vec::new()).services[0].table,
+        before
+    );
 }
 
 #[test]
@@ -90,7 +108,11 @@ fn with_every_real_server_dead_the_table_is_empty() {
     for target in pool.targets() {
         let _ = pool.on_health(&event(&target, State::Down));
     }
-    assert!(pool.desired(&NextHops::new(), Vec::new()).services[0].table.is_empty());
+    assert!(
+        pool.desired(&NextHops::new(), Vec::new()).services[0]
+            .table
+            .is_empty()
+    );
 }
 
 #[test]
@@ -106,7 +128,10 @@ fn an_unchanged_table_is_the_same_memory() {
     let mut pool = pool();
     let first = pool.desired(&NextHops::new(), Vec::new());
     let second = pool.desired(&NextHops::new(), Vec::new());
-    assert!(Arc::ptr_eq(&first.services[0].table, &second.services[0].table));
+    assert!(Arc::ptr_eq(
+        &first.services[0].table,
+        &second.services[0].table
+    ));
 }
 
 #[test]
@@ -122,12 +147,29 @@ fn next_hops_become_frames_or_the_host_itself_or_nothing_yet() {
     let mac = [2, 0, 0, 0, 0, 1];
     let address = |last| IpAddr::from([192, 0, 2, last]);
     let next_hops = BTreeMap::from([
-        (address(21), network::NextHop::Resolved { mac, ifindex: 7, mtu: 1500, source: None }),
+        (
+            address(21),
+            network::NextHop::Resolved {
+                mac,
+                ifindex: 7,
+                mtu: 1500,
+                source: None,
+            },
+        ),
         (address(22), network::NextHop::Local),
-        (address(23), network::NextHop::Unresolved { reason: "no route to host".to_owned() }),
+        (
+            address(23),
+            network::NextHop::Unresolved {
+                reason: "no route to host".to_owned(),
+            },
+        ),
     ]);
     let desired = pool.desired(&next_hops, Vec::new());
-    let ways: Vec<_> = desired.services[0].real_servers.iter().map(|server| (server.mode, server.next_hop)).collect();
+    let ways: Vec<_> = desired.services[0]
+        .real_servers
+        .iter()
+        .map(|server| (server.mode, server.next_hop))
+        .collect();
     assert_eq!(
         ways,
         [
@@ -144,29 +186,60 @@ fn each_real_server_is_resolved_once_and_demand_counts_all() {
     assert_eq!(pool.addresses().len(), 3);
     let demand = pool.demand();
     assert_eq!((demand.backends, demand.slots), (4, 502));
-    assert!(demand.services >= 5, "three listen addresses, and two addresses by themselves");
+    assert!(
+        demand.services >= 5,
+        "three listen addresses, and two addresses by themselves"
+    );
 }
 
 #[test]
 fn a_real_server_that_two_services_check_in_the_same_way_is_checked_once() {
-    let text = CONFIG.replace("address = \"192.0.2.21\"\n", "address = \"192.0.2.21\"\ncheck = { tcp = {}, port = 80 }\n");
+    let text = CONFIG.replace(
+        "address = \"192.0.2.21\"\n",
+        "address = \"192.0.2.21\"\ncheck = { tcp = {}, port = 80 }\n",
+    );
     let mut pool = pool_of(&text);
     let targets = pool.targets();
     assert_eq!(targets.len(), 3, "the three of `web`");
     let services = |changed: Vec<(&PoolService, &PoolRealServer)>| -> Vec<String> {
-        changed.iter().map(|(service, real_server)| format!("{} {}", service.name, real_server.display_address())).collect()
+        changed
+            .iter()
+            .map(|(service, real_server)| {
+                format!("{} {}", service.name, real_server.display_address())
+            })
+            .collect()
     };
     let down = event(&targets[0], State::Down);
-    assert_eq!(services(pool.on_health(&down)), ["web 192.0.2.21:80", "dns 192.0.2.21"]);
-    assert!(pool.desired(&NextHops::new(), Vec::new()).services[1].table.is_empty());
+    assert_eq!(
+        services(pool.on_health(&down)),
+        ["web 192.0.2.21:80", "dns 192.0.2.21"]
+    );
+    assert!(
+        pool.desired(&NextHops::new(), Vec::new()).services[1]
+            .table
+            .is_empty()
+    );
 }
 
 #[test]
 fn checks_that_differ_in_anything_are_made_apart() {
-    for other in ["interval = \"3s\"", "port = 81", "address = \"192.0.2.99\"", "source_address = \"192.0.2.1\"", "http = [{}]"] {
+    for other in [
+        "interval = \"3s\"",
+        "port = 81",
+        "address = \"192.0.2.99\"",
+        "source_address = \"192.0.2.1\"",
+        "http = [{}]",
+    ] {
         let text = CONFIG.replace(
             "address = \"192.0.2.21\"\n",
-            &format!("address = \"192.0.2.21\"\ncheck.tcp = {{}}\ncheck.{other}\n{}", if other.starts_with("port") { "" } else { "check.port = 80\n" }),
+            &format!(
+                "address = \"192.0.2.21\"\ncheck.tcp = {{}}\ncheck.{other}\n{}",
+                if other.starts_with("port") {
+                    ""
+                } else {
+                    "check.port = 80\n"
+                }
+            ),
         );
         assert_eq!(pool_of(&text).targets().len(), 4, "{other}");
     }

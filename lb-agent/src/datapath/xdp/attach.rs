@@ -48,7 +48,9 @@ pub enum AttachError {
         keyword: &'static str,
     },
     /// The driver refuses, and no other mode is allowed.
-    #[error("attach XDP to {interface} in the driver: {refusal}; `datapath = \"auto\"` would fall back to generic mode")]
+    #[error(
+        "attach XDP to {interface} in the driver: {refusal}; `datapath = \"auto\"` would fall back to generic mode"
+    )]
     NativeRefused {
         /// The interface's name.
         interface: String,
@@ -56,7 +58,9 @@ pub enum AttachError {
         refusal: String,
     },
     /// Generic mode is refused as well.
-    #[error("attach XDP to {interface} in generic mode, after the driver refused native mode ({refusal})")]
+    #[error(
+        "attach XDP to {interface} in generic mode, after the driver refused native mode ({refusal})"
+    )]
     GenericRefused {
         /// The interface's name.
         interface: String,
@@ -64,7 +68,7 @@ pub enum AttachError {
         refusal: String,
         /// The kernel's answer.
         #[source]
-        source: ProgramError,
+        source: Box<ProgramError>,
     },
     /// The attachment cannot be pinned.
     #[error("pin the attachment to {interface}, so that it outlives this process")]
@@ -105,15 +109,28 @@ pub struct Holder {
 ///
 /// # Errors
 /// Where it cannot be; the interface is as it was.
-pub fn attach(program: &mut Xdp, pins: &Pins, target: &Target, ladder: Ladder) -> Result<Attached, AttachError> {
+pub fn attach(
+    program: &mut Xdp,
+    pins: &Pins,
+    target: &Target,
+    ladder: Ladder,
+) -> Result<Attached, AttachError> {
     if let Some(path) = pins.find_link(target.ifindex)
         && adopt(program, &path)
     {
         pins.take_over_link(target.ifindex, &path)?;
         return Ok(Attached::Adopted);
     }
-    if let Some(Holder { program_id, keyword }) = target.holder {
-        return Err(AttachError::Foreign { interface: target.name.clone(), holder: describe(program_id), keyword });
+    if let Some(Holder {
+        program_id,
+        keyword,
+    }) = target.holder
+    {
+        return Err(AttachError::Foreign {
+            interface: target.name.clone(),
+            holder: describe(program_id),
+            keyword,
+        });
     }
     let refusal = match program.attach_to_if_index(target.ifindex, XdpMode::Driver) {
         Ok(id) => {
@@ -123,14 +140,21 @@ pub fn attach(program: &mut Xdp, pins: &Pins, target: &Target, ladder: Ladder) -
         Err(error) => refusal(&error),
     };
     if ladder == Ladder::NativeOnly {
-        return Err(AttachError::NativeRefused { interface: target.name.clone(), refusal });
+        return Err(AttachError::NativeRefused {
+            interface: target.name.clone(),
+            refusal,
+        });
     }
     match program.attach_to_if_index(target.ifindex, XdpMode::Skb) {
         Ok(id) => {
             pin(program.take_link(id), pins, target)?;
             Ok(Attached::Generic { refusal })
         }
-        Err(source) => Err(AttachError::GenericRefused { interface: target.name.clone(), refusal, source }),
+        Err(source) => Err(AttachError::GenericRefused {
+            interface: target.name.clone(),
+            refusal,
+            source: Box::new(source),
+        }),
     }
 }
 
@@ -139,8 +163,14 @@ pub fn attach(program: &mut Xdp, pins: &Pins, target: &Target, ladder: Ladder) -
 /// # Errors
 /// Where the kernel refuses to unpin.
 pub fn detach(pins: &Pins, ifindex: u32) -> Result<(), PinsError> {
-    let Some(path) = pins.find_link(ifindex) else { return Ok(()) };
-    std::fs::remove_file(&path).map_err(|source| PinsError::Io { action: "remove", path, source })
+    let Some(path) = pins.find_link(ifindex) else {
+        return Ok(());
+    };
+    std::fs::remove_file(&path).map_err(|source| PinsError::Io {
+        action: "remove",
+        path,
+        source,
+    })
 }
 
 /// Switches the pinned link at `path` to `program`. False where the link is dead (its interface is gone): then the pin
@@ -165,12 +195,20 @@ fn adopt(program: &mut Xdp, path: &Path) -> bool {
     }
 }
 
-fn pin(link: Result<XdpLink, ProgramError>, pins: &Pins, target: &Target) -> Result<(), AttachError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| AttachError::Pin { interface: target.name.clone(), source };
+fn pin(
+    link: Result<XdpLink, ProgramError>,
+    pins: &Pins,
+    target: &Target,
+) -> Result<(), AttachError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| AttachError::Pin {
+        interface: target.name.clone(),
+        source,
+    };
     let link = link.map_err(|source| failed(Box::new(source)))?;
     // A kernel older than 5.9 knows no XDP links; aya then attaches by netlink, which cannot be pinned.
     let link = FdLink::try_from(link).map_err(|source: LinkError| failed(Box::new(source)))?;
-    link.pin(pins.link(target.ifindex)).map_err(|source| failed(Box::new(source)))?;
+    link.pin(pins.link(target.ifindex))
+        .map_err(|source| failed(Box::new(source)))?;
     Ok(())
 }
 
@@ -181,8 +219,13 @@ fn refusal(error: &ProgramError) -> String {
         if let Some(io) = error.downcast_ref::<io::Error>() {
             return match io.raw_os_error() {
                 Some(libc::EOPNOTSUPP) => "the driver has no XDP".to_owned(),
-                Some(libc::ERANGE) => "the interface's MTU is too large for the driver's XDP".to_owned(),
-                Some(libc::ENOMEM) => "the driver has no queues left for XDP (reduce them with `ethtool -L`)".to_owned(),
+                Some(libc::ERANGE) => {
+                    "the interface's MTU is too large for the driver's XDP".to_owned()
+                }
+                Some(libc::ENOMEM) => {
+                    "the driver has no queues left for XDP (reduce them with `ethtool -L`)"
+                        .to_owned()
+                }
                 _ => io.to_string(),
             };
         }

@@ -76,7 +76,12 @@ pub struct Plan {
 impl BackendKey {
     /// The key of a backend entry.
     pub fn of(backend: &Backend) -> Self {
-        Self { service: backend.service, address: backend.address, family: backend.family, port_be: backend.port_be }
+        Self {
+            service: backend.service,
+            address: backend.address,
+            family: backend.family,
+            port_be: backend.port_be,
+        }
     }
 }
 
@@ -123,7 +128,12 @@ pub fn plan(
         for real_server in &service.real_servers {
             let (address, family) = wire_address(real_server.address);
             let port_be = real_server.port.to_be();
-            let (backend_id, is_new) = ids.backend(BackendKey { service: id, address, family, port_be })?;
+            let (backend_id, is_new) = ids.backend(BackendKey {
+                service: id,
+                address,
+                family,
+                port_be,
+            })?;
             if is_new {
                 plan.new_backends.push(backend_id);
             }
@@ -145,7 +155,8 @@ pub fn plan(
         }
         let len = service.table.len() as u32;
         let unchanged = written.get(&id).filter(|written| {
-            (Arc::ptr_eq(&written.table, &service.table) || written.table == service.table) && written.ids == backend_ids
+            (Arc::ptr_eq(&written.table, &service.table) || written.table == service.table)
+                && written.ids == backend_ids
         });
         let start = match unchanged {
             Some(written) => written.start,
@@ -156,7 +167,14 @@ pub fn plan(
                 ranges.take(len)?
             }
         };
-        plan.tables.insert(id, WrittenTable { start, table: Arc::clone(&service.table), ids: backend_ids });
+        plan.tables.insert(
+            id,
+            WrittenTable {
+                start,
+                table: Arc::clone(&service.table),
+                ids: backend_ids,
+            },
+        );
         for &key in &service.keys {
             let entry = Service {
                 address: key.address,
@@ -197,20 +215,25 @@ fn lay_out(mut entries: Vec<Service>, capacity: u32) -> Result<(Vec<Service>, u3
     (0..SEEDS)
         .find_map(|seed| {
             let mut table = vec![Service::default(); capacity as usize];
-            entries.iter().all(|&entry| place(&mut table, entry, seed)).then_some((table, seed))
+            entries
+                .iter()
+                .all(|&entry| place(&mut table, entry, seed))
+                .then_some((table, seed))
         })
         .ok_or(no_room)
 }
 
 /// How far a place is from an entry's home.
 fn distance(table_len: usize, entry: &Service, seed: u32, place: usize) -> usize {
-    let home = hash::service(hash::fold(&entry.address), entry.tuple, seed) as usize & (table_len - 1);
+    let home =
+        hash::service(hash::fold(&entry.address), entry.tuple, seed) as usize & (table_len - 1);
     place.wrapping_sub(home) & (table_len - 1)
 }
 
 fn place(table: &mut [Service], mut entry: Service, seed: u32) -> bool {
     let len = table.len();
-    let mut place = hash::service(hash::fold(&entry.address), entry.tuple, seed) as usize & (len - 1);
+    let mut place =
+        hash::service(hash::fold(&entry.address), entry.tuple, seed) as usize & (len - 1);
     loop {
         let far = distance(len, &entry, seed, place);
         if far >= MAX_PROBES as usize {
@@ -249,7 +272,9 @@ impl Ids {
             services: services.map(|entry| (entry.key(), entry.id)).collect(),
             taken_services: HashSet::new(),
             used_backends: backends.clone().map(|(&id, _)| id).collect(),
-            backends: backends.map(|(&id, backend)| (BackendKey::of(backend), id)).collect(),
+            backends: backends
+                .map(|(&id, backend)| (BackendKey::of(backend), id))
+                .collect(),
             next_service: 1,
             next_backend: 1,
             capacity,
@@ -258,13 +283,18 @@ impl Ids {
 
     /// The id the service has by any of its keys, else a free one; and whether it is new.
     fn service(&mut self, service: &desired::Service) -> Result<(u16, bool), NoRoom> {
-        let known = service.keys.iter().filter_map(|key| self.services.get(key).copied());
+        let known = service
+            .keys
+            .iter()
+            .filter_map(|key| self.services.get(key).copied());
         let known = { known }.find(|id| !self.taken_services.contains(id));
         let id = match known {
             Some(id) => id,
             None => {
                 let limit = self.capacity.services.min(u32::from(u16::MAX));
-                while self.used_services.contains(&(self.next_service as u16)) && self.next_service < limit {
+                while self.used_services.contains(&(self.next_service as u16))
+                    && self.next_service < limit
+                {
                     self.next_service += 1;
                 }
                 if self.next_service >= limit {
@@ -313,9 +343,16 @@ struct Ranges {
 
 impl Ranges {
     fn new(occupied: &Occupied, written: &HashMap<u16, WrittenTable>, slots: u32) -> Self {
-        let live = occupied.services.iter().map(|entry| (entry.slots_start, entry.slots_len));
-        let written = written.values().map(|table| (table.start, table.table.len() as u32));
-        let ranges = live.chain(written).map(|(start, len)| start..start.saturating_add(len));
+        let live = occupied
+            .services
+            .iter()
+            .map(|entry| (entry.slots_start, entry.slots_len));
+        let written = written
+            .values()
+            .map(|table| (table.start, table.table.len() as u32));
+        let ranges = live
+            .chain(written)
+            .map(|(start, len)| start..start.saturating_add(len));
         let mut used: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
         used.sort_by_key(|range| (range.start, range.end));
         used.dedup();
@@ -328,14 +365,30 @@ impl Ranges {
             return Ok(0);
         }
         let gaps = self.gaps();
-        let Some(gap) = gaps.iter().filter(|gap| gap.end - gap.start >= len).min_by_key(|gap| gap.end - gap.start) else {
+        let Some(gap) = gaps
+            .iter()
+            .filter(|gap| gap.end - gap.start >= len)
+            .min_by_key(|gap| gap.end - gap.start)
+        else {
             let free: u32 = gaps.iter().map(|gap| gap.end - gap.start).sum();
             return Err(if free < len {
                 let needed = u64::from(self.slots - free) + u64::from(len);
-                NoRoom { what: "slots", needed, available: u64::from(self.slots) }
+                NoRoom {
+                    what: "slots",
+                    needed,
+                    available: u64::from(self.slots),
+                }
             } else {
-                let widest = gaps.iter().map(|gap| gap.end - gap.start).max().unwrap_or(0);
-                NoRoom { what: "slots in one piece", needed: u64::from(len), available: u64::from(widest) }
+                let widest = gaps
+                    .iter()
+                    .map(|gap| gap.end - gap.start)
+                    .max()
+                    .unwrap_or(0);
+                NoRoom {
+                    what: "slots in one piece",
+                    needed: u64::from(len),
+                    available: u64::from(widest),
+                }
             });
         };
         let start = gap.start;

@@ -38,21 +38,31 @@ pub struct NoRoom {
 
 impl Capacity {
     /// The smallest maps: 8 tables of 65,537 slots take 4 MiB.
-    pub const SMALLEST: Self = Self { services: 256, backends: 1024, slots: 8 * 65_537 };
+    pub const SMALLEST: Self = Self {
+        services: 256,
+        backends: 1024,
+        slots: 8 * 65_537,
+    };
 
     /// Room for `demand`, and for a change of all of it at once.
     pub fn for_demand(demand: Demand) -> Self {
         let smallest = Self::SMALLEST;
         Self {
-            services: (demand.services * 4).next_power_of_two().max(smallest.services),
-            backends: (demand.backends * 3).next_power_of_two().max(smallest.backends),
+            services: (demand.services * 4)
+                .next_power_of_two()
+                .max(smallest.services),
+            backends: (demand.backends * 3)
+                .next_power_of_two()
+                .max(smallest.backends),
             slots: (demand.slots * 3).max(smallest.slots),
         }
     }
 
     /// Whether every change of a state of this `demand` into another fits: old and new may lie side by side.
     pub fn suffices(self, demand: Demand) -> bool {
-        self.services >= demand.services * 2 && self.backends > demand.backends * 2 && self.slots >= demand.slots * 2
+        self.services >= demand.services * 2
+            && self.backends > demand.backends * 2
+            && self.slots >= demand.slots * 2
     }
 
     /// Entries of the map that counts reasons.

@@ -4,7 +4,12 @@ use super::capacity::Capacity;
 use crate::sys::mapped::MappedArray;
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuValues};
 use lb_common::{Backend, Control, Counter, Reason, Service, Slot, layout::map, reason::REASONS};
-use std::{collections::HashMap, io, os::fd::AsFd, sync::{Mutex, PoisonError}};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::AsFd,
+    sync::{Mutex, PoisonError},
+};
 
 /// All maps of the program. Reads need no lock; writing is the [`super::Writer`]'s alone.
 pub struct Maps {
@@ -57,7 +62,10 @@ impl Maps {
     ///
     /// # Errors
     /// Where one is missing or cannot be used.
-    pub fn new(mut maps: HashMap<&'static str, MapData>, capacity: Capacity) -> Result<Self, MapsError> {
+    pub fn new(
+        mut maps: HashMap<&'static str, MapData>,
+        capacity: Capacity,
+    ) -> Result<Self, MapsError> {
         let mut take = |name| maps.remove(name).ok_or(MapsError::Missing { name });
         let read = |name| move |source| MapsError::Read { name, source };
         let (control, services) = (take(map::CONTROL)?, take(map::SERVICES)?);
@@ -68,10 +76,12 @@ impl Maps {
             slots: mapped(&slots, map::SLOTS, capacity.slots)?,
             backends: mapped(&backends, map::BACKENDS, capacity.backends * 2)?,
             backend_counters: Mutex::new(
-                PerCpuArray::try_from(per_cpu(take(map::BACKEND_COUNTERS)?)).map_err(read(map::BACKEND_COUNTERS))?,
+                PerCpuArray::try_from(per_cpu(take(map::BACKEND_COUNTERS)?))
+                    .map_err(read(map::BACKEND_COUNTERS))?,
             ),
             reason_counters: Mutex::new(
-                PerCpuArray::try_from(per_cpu(take(map::REASON_COUNTERS)?)).map_err(read(map::REASON_COUNTERS))?,
+                PerCpuArray::try_from(per_cpu(take(map::REASON_COUNTERS)?))
+                    .map_err(read(map::REASON_COUNTERS))?,
             ),
             capacity,
             _open: vec![control, services, slots, backends],
@@ -88,12 +98,20 @@ impl Maps {
     /// # Errors
     /// Where the kernel refuses the read.
     pub fn backend_counter(&self, id: u32) -> Result<Counter, MapsError> {
-        let counters = self.backend_counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = counters.get(&id, 0).map_err(|source| MapsError::Read { name: map::BACKEND_COUNTERS, source })?;
-        Ok(values.iter().fold(Counter::default(), |sum, counter| Counter {
-            packets: sum.packets + counter.packets,
-            bytes: sum.bytes + counter.bytes,
-        }))
+        let counters = self
+            .backend_counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let values = counters.get(&id, 0).map_err(|source| MapsError::Read {
+            name: map::BACKEND_COUNTERS,
+            source,
+        })?;
+        Ok(values
+            .iter()
+            .fold(Counter::default(), |sum, counter| Counter {
+                packets: sum.packets + counter.packets,
+                bytes: sum.bytes + counter.bytes,
+            }))
     }
 
     /// Sets a backend's counter to `counter` on the first CPU and to zero on the others: its next life begins there.
@@ -101,11 +119,21 @@ impl Maps {
     /// # Errors
     /// Where the kernel refuses the write.
     pub fn set_backend_counter(&self, id: u32, counter: Counter) -> Result<(), MapsError> {
-        let error = |source| MapsError::Read { name: map::BACKEND_COUNTERS, source };
-        let mut counters = self.backend_counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = |source| MapsError::Read {
+            name: map::BACKEND_COUNTERS,
+            source,
+        };
+        let mut counters = self
+            .backend_counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let cpus = counters.get(&id, 0).map_err(error)?.len();
-        let values: Vec<Counter> = std::iter::once(counter).chain(std::iter::repeat(Counter::default())).take(cpus).collect();
-        let values = PerCpuValues::try_from(values).map_err(|source: io::Error| error(source.into()))?;
+        let values: Vec<Counter> = std::iter::once(counter)
+            .chain(std::iter::repeat(Counter::default()))
+            .take(cpus)
+            .collect();
+        let values =
+            PerCpuValues::try_from(values).map_err(|source: io::Error| error(source.into()))?;
         counters.set(id, values, 0).map_err(error)
     }
 
@@ -114,8 +142,13 @@ impl Maps {
     /// # Errors
     /// Where the kernel refuses the read.
     pub fn reason_counter(&self, service: u16, reason: Reason) -> Result<u64, MapsError> {
-        let counters = self.reason_counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = counters.get(&column(service, reason), 0).map_err(reasons_error)?;
+        let counters = self
+            .reason_counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let values = counters
+            .get(&column(service, reason), 0)
+            .map_err(reasons_error)?;
         Ok(values.iter().sum())
     }
 
@@ -124,11 +157,19 @@ impl Maps {
     /// # Errors
     /// Where the kernel refuses the write.
     pub fn clear_reasons(&self, service: u16) -> Result<(), MapsError> {
-        let mut counters = self.reason_counters.lock().unwrap_or_else(PoisonError::into_inner);
-        for reason in Reason::ALL.iter().copied().filter(|reason| reason.counted()) {
+        let mut counters = self
+            .reason_counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for reason in Reason::ALL
+            .iter()
+            .copied()
+            .filter(|reason| reason.counted())
+        {
             let column = column(service, reason);
             let cpus = counters.get(&column, 0).map_err(reasons_error)?.len();
-            let zeros = PerCpuValues::try_from(vec![0; cpus]).map_err(|source: io::Error| reasons_error(source.into()))?;
+            let zeros = PerCpuValues::try_from(vec![0; cpus])
+                .map_err(|source: io::Error| reasons_error(source.into()))?;
             counters.set(column, zeros, 0).map_err(reasons_error)?;
         }
         Ok(())
@@ -141,16 +182,25 @@ fn column(service: u16, reason: Reason) -> u32 {
 }
 
 fn reasons_error(source: MapError) -> MapsError {
-    MapsError::Read { name: map::REASON_COUNTERS, source }
+    MapsError::Read {
+        name: map::REASON_COUNTERS,
+        source,
+    }
 }
 
 impl std::fmt::Debug for Maps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Maps").field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("Maps")
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
     }
 }
 
-fn mapped<T: bytemuck::Pod>(map: &MapData, name: &'static str, len: u32) -> Result<MappedArray<T>, MapsError> {
+fn mapped<T: bytemuck::Pod>(
+    map: &MapData,
+    name: &'static str,
+    len: u32,
+) -> Result<MappedArray<T>, MapsError> {
     MappedArray::new(map.fd().as_fd(), len).map_err(|source| MapsError::Mmap { name, source })
 }
 

@@ -23,11 +23,7 @@ pub use writer::{CommitError, Writer};
 
 use aya::{Ebpf, programs::Xdp};
 use lb_common::{ServiceKey, layout::PROGRAM};
-use std::{
-    net::IpAddr,
-    path::Path,
-    sync::Arc,
-};
+use std::{net::IpAddr, path::Path, sync::Arc};
 
 /// A loaded program with its maps.
 #[derive(Debug)]
@@ -77,26 +73,54 @@ impl Datapath {
     /// Nothing has changed for packets then.
     pub fn open(pins: Pins, demand: Demand) -> Result<Self, DatapathError> {
         let (capacity, replaces_maps, inheritance) = match pins.find() {
-            Found::Nothing => (Capacity::for_demand(demand), false, Inheritance::new(None, "no earlier data plane")),
+            Found::Nothing => (
+                Capacity::for_demand(demand),
+                false,
+                Inheritance::new(None, "no earlier data plane"),
+            ),
             Found::Maps(capacity) if capacity.suffices(demand) => {
                 let story = "adopted the data plane of an earlier run";
-                (capacity, false, Inheritance::new(Some(read_pinned(&pins, capacity)?), story))
+                (
+                    capacity,
+                    false,
+                    Inheritance::new(Some(read_pinned(&pins, capacity)?), story),
+                )
             }
             Found::Maps(capacity) => {
                 let story = "the maps of an earlier run are too small and are being replaced";
-                (Capacity::for_demand(demand), true, Inheritance::new(Some(read_pinned(&pins, capacity)?), story))
+                (
+                    Capacity::for_demand(demand),
+                    true,
+                    Inheritance::new(Some(read_pinned(&pins, capacity)?), story),
+                )
             }
             Found::Misshapen(reason) => {
-                let story = format!("the maps of an earlier run cannot be trusted and are being replaced: {reason}");
-                (Capacity::for_demand(demand), true, Inheritance::new(None, story))
+                let story = format!(
+                    "the maps of an earlier run cannot be trusted and are being replaced: {reason}"
+                );
+                (
+                    Capacity::for_demand(demand),
+                    true,
+                    Inheritance::new(None, story),
+                )
             }
         };
-        let directory = if replaces_maps { pins.new_maps() } else { pins.maps() };
+        let directory = if replaces_maps {
+            pins.new_maps()
+        } else {
+            pins.maps()
+        };
         if replaces_maps || inheritance.snapshot.is_none() {
             pins.empty(&directory)?;
         }
         let (ebpf, maps) = object::load(capacity, Some(&directory))?;
-        Ok(Self { ebpf, writer: Writer::new(Arc::new(maps)), pins: Some(pins), replaces_maps, inheritance })
+        Ok(Self {
+            ebpf,
+            writer: Writer::new(Arc::new(maps)),
+            pins: Some(pins),
+            replaces_maps,
+            inheritance,
+        })
     }
 
     /// Loads the program with maps of its own that nobody else sees and that end with this value.
@@ -106,7 +130,13 @@ impl Datapath {
     pub fn unpinned(capacity: Capacity) -> Result<Self, DatapathError> {
         let (ebpf, maps) = object::load(capacity, None)?;
         let inheritance = Inheritance::new(None, "not pinned");
-        Ok(Self { ebpf, writer: Writer::new(Arc::new(maps)), pins: None, replaces_maps: false, inheritance })
+        Ok(Self {
+            ebpf,
+            writer: Writer::new(Arc::new(maps)),
+            pins: None,
+            replaces_maps: false,
+            inheritance,
+        })
     }
 
     /// What an earlier life left.
@@ -135,12 +165,28 @@ impl Datapath {
     /// # Errors
     /// Where a counter cannot be written.
     pub fn carry_counters(&self) -> Result<(), MapsError> {
-        let Some(old) = self.inheritance.snapshot.as_ref().filter(|_| self.replaces_maps) else { return Ok(()) };
+        let Some(old) = self
+            .inheritance
+            .snapshot
+            .as_ref()
+            .filter(|_| self.replaces_maps)
+        else {
+            return Ok(());
+        };
         let new = Snapshot::read(self.maps())?;
         for (key, id) in &new.services {
-            let Some(before) = old.services.get(key).and_then(|id| old.by_id.get(id)) else { continue };
-            for backend in new.by_id.get(id).into_iter().flat_map(|service| &service.backends) {
-                let same = |old: &&BackendSnapshot| (old.address, old.port) == (backend.address, backend.port);
+            let Some(before) = old.services.get(key).and_then(|id| old.by_id.get(id)) else {
+                continue;
+            };
+            for backend in new
+                .by_id
+                .get(id)
+                .into_iter()
+                .flat_map(|service| &service.backends)
+            {
+                let same = |old: &&BackendSnapshot| {
+                    (old.address, old.port) == (backend.address, backend.port)
+                };
                 if let Some(old) = before.backends.iter().find(same) {
                     self.maps().set_backend_counter(backend.id, old.counter)?;
                 }
@@ -154,7 +200,10 @@ impl Datapath {
     /// # Errors
     /// The interface is then as it was.
     pub fn attach(&mut self, target: &Target, ladder: Ladder) -> Result<Attached, AttachError> {
-        let pins = self.pins.as_ref().ok_or_else(|| PinsError::NoBpffs { path: BPFFS.into() })?;
+        let pins = self
+            .pins
+            .as_ref()
+            .ok_or_else(|| PinsError::NoBpffs { path: BPFFS.into() })?;
         let program: &mut Xdp = self
             .ebpf
             .program_mut(PROGRAM)
@@ -168,12 +217,17 @@ impl Datapath {
     /// # Errors
     /// Where the kernel refuses to unpin.
     pub fn detach(&mut self, ifindex: u32) -> Result<(), PinsError> {
-        self.pins.as_ref().map_or(Ok(()), |pins| attach::detach(pins, ifindex))
+        self.pins
+            .as_ref()
+            .map_or(Ok(()), |pins| attach::detach(pins, ifindex))
     }
 
     /// Indices of the interfaces that have a pinned attachment.
     pub fn attached_interfaces(&self) -> Vec<u32> {
-        self.pins.as_ref().map(Pins::linked_interfaces).unwrap_or_default()
+        self.pins
+            .as_ref()
+            .map(Pins::linked_interfaces)
+            .unwrap_or_default()
     }
 
     /// The kernel's id of the program.
@@ -188,7 +242,9 @@ impl Datapath {
     /// # Errors
     /// Where the kernel refuses; forwarding goes on, but the next start will not find these maps.
     pub fn settle(&mut self) -> Result<(), PinsError> {
-        let Some(pins) = &self.pins else { return Ok(()) };
+        let Some(pins) = &self.pins else {
+            return Ok(());
+        };
         if self.replaces_maps {
             pins.replace_maps()?;
             self.replaces_maps = false;
@@ -201,36 +257,56 @@ impl Datapath {
 
 impl Inheritance {
     fn new(snapshot: Option<Snapshot>, story: impl Into<String>) -> Self {
-        Self { snapshot, story: story.into() }
+        Self {
+            snapshot,
+            story: story.into(),
+        }
     }
 
     /// What the maps said of a real server of the service with these keys.
-    pub fn backend(&self, keys: &[ServiceKey], address: IpAddr, port: u16) -> Option<&BackendSnapshot> {
+    pub fn backend(
+        &self,
+        keys: &[ServiceKey],
+        address: IpAddr,
+        port: u16,
+    ) -> Option<&BackendSnapshot> {
         let snapshot = self.snapshot.as_ref()?;
         let id = keys.iter().find_map(|key| snapshot.services.get(key))?;
-        snapshot.by_id.get(id)?.backends.iter().find(|backend| backend.address == address && backend.port == port)
+        snapshot
+            .by_id
+            .get(id)?
+            .backends
+            .iter()
+            .find(|backend| backend.address == address && backend.port == port)
     }
 }
 
 /// Reads what pinned maps hold, without taking them over.
 fn read_pinned(pins: &Pins, capacity: Capacity) -> Result<Snapshot, DatapathError> {
-    Ok(Snapshot::read(&object::open_pinned(&pins.maps(), capacity)?)?)
+    Ok(Snapshot::read(&object::open_pinned(
+        &pins.maps(),
+        capacity,
+    )?)?)
 }
 
 fn pin_program(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), PinsError> {
     let path = pins.program();
-    let failed = |source| PinsError::Io { action: "pin the program at", path: path.clone(), source };
+    let failed = |source| PinsError::Io {
+        action: "pin the program at",
+        path: path.clone(),
+        source,
+    };
     match std::fs::remove_file(&path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(failed(source)),
         _ => {}
     }
     match ebpf.program_mut(PROGRAM) {
-        Some(program) => program.pin(&path).map_err(|error| failed(std::io::Error::other(error))),
+        Some(program) => program
+            .pin(&path)
+            .map_err(|error| failed(std::io::Error::other(error))),
         None => Ok(()),
     }
 }
-
-
 
 /// The pinned data plane below `bpffs`, taken away. Returns what was removed.
 ///

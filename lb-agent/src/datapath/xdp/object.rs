@@ -60,7 +60,9 @@ pub fn load(capacity: Capacity, pins: Option<&Path>) -> Result<(Ebpf, Maps), Loa
             loader.map_pin_path(name, directory.join(name));
         }
     }
-    let mut ebpf = loader.load(OBJECT).map_err(|source| LoadError::Object(Box::new(source)))?;
+    let mut ebpf = loader
+        .load(OBJECT)
+        .map_err(|source| LoadError::Object(Box::new(source)))?;
     load_program(&mut ebpf, PROGRAM)?;
     let mut maps = HashMap::new();
     for name in map::ALL {
@@ -76,11 +78,18 @@ pub fn load(capacity: Capacity, pins: Option<&Path>) -> Result<(Ebpf, Maps), Loa
 /// # Errors
 /// Where it is missing or the verifier refuses it.
 pub fn load_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, LoadError> {
-    let missing = || LoadError::Missing { program: name.to_owned() };
-    let program: &mut Xdp = ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
-    program
-        .load()
-        .map_err(|source| LoadError::Program { program: name.to_owned(), source: Box::new(source) })?;
+    let missing = || LoadError::Missing {
+        program: name.to_owned(),
+    };
+    let program: &mut Xdp = ebpf
+        .program_mut(name)
+        .ok_or_else(missing)?
+        .try_into()
+        .map_err(|_| missing())?;
+    program.load().map_err(|source| LoadError::Program {
+        program: name.to_owned(),
+        source: Box::new(source),
+    })?;
     Ok(program)
 }
 
@@ -98,7 +107,8 @@ fn data(map: Map) -> Option<MapData> {
 pub fn open_pinned(directory: &Path, capacity: Capacity) -> Result<Maps, MapsError> {
     let mut maps = HashMap::new();
     for name in map::ALL {
-        let data = MapData::from_pin(directory.join(name)).map_err(|source| MapsError::Read { name, source })?;
+        let data = MapData::from_pin(directory.join(name))
+            .map_err(|source| MapsError::Read { name, source })?;
         maps.insert(name, data);
     }
     Maps::new(maps, capacity)

@@ -71,7 +71,12 @@ struct Shape {
 }
 
 const fn shape<T>(name: &'static str, map_type: MapType, flags: u32) -> Shape {
-    Shape { name, map_type, value_size: size_of::<T>() as u32, flags }
+    Shape {
+        name,
+        map_type,
+        value_size: size_of::<T>() as u32,
+        flags,
+    }
 }
 
 const SHAPES: [Shape; map::ALL.len()] = [
@@ -101,8 +106,12 @@ impl Pins {
     /// Where `bpffs` is none.
     pub fn look(bpffs: &Path) -> Result<Self, PinsError> {
         match statfs(bpffs) {
-            Ok(stat) if stat.filesystem_type() == BPF_FS_MAGIC => Ok(Self { root: bpffs.join("lb") }),
-            _ => Err(PinsError::NoBpffs { path: bpffs.to_owned() }),
+            Ok(stat) if stat.filesystem_type() == BPF_FS_MAGIC => Ok(Self {
+                root: bpffs.join("lb"),
+            }),
+            _ => Err(PinsError::NoBpffs {
+                path: bpffs.to_owned(),
+            }),
         }
     }
 
@@ -141,13 +150,21 @@ impl Pins {
         if own.exists() {
             return Some(own);
         }
-        self.versions().into_iter().map(|version| version.join("links").join(ifindex.to_string())).find(|path| path.exists())
+        self.versions()
+            .into_iter()
+            .map(|version| version.join("links").join(ifindex.to_string()))
+            .find(|path| path.exists())
     }
 
     /// Interfaces that have a pinned link, of any layout version.
     pub fn linked_interfaces(&self) -> Vec<u32> {
-        let links = self.versions().into_iter().flat_map(|version| entries(&version.join("links")));
-        links.filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect()
+        let links = self
+            .versions()
+            .into_iter()
+            .flat_map(|version| entries(&version.join("links")));
+        links
+            .filter_map(|path| path.file_name()?.to_str()?.parse().ok())
+            .collect()
     }
 
     /// Looks at what is pinned, and compares its shapes with this program's.
@@ -201,7 +218,11 @@ impl Pins {
         if path == own {
             return Ok(());
         }
-        fs::rename(path, &own).map_err(|source| PinsError::Io { action: "rename", path: path.to_owned(), source })
+        fs::rename(path, &own).map_err(|source| PinsError::Io {
+            action: "rename",
+            path: path.to_owned(),
+            source,
+        })
     }
 
     /// Removes the directories of other layout versions, whose links have been taken over.
@@ -210,7 +231,10 @@ impl Pins {
     /// Where the kernel refuses.
     pub fn remove_other_versions(&self) -> Result<(), PinsError> {
         let own = self.directory();
-        self.versions().iter().filter(|&version| *version != own).try_for_each(|version| remove_tree(version))
+        self.versions()
+            .iter()
+            .filter(|&version| *version != own)
+            .try_for_each(|version| remove_tree(version))
     }
 
     /// Removes everything: links are detached, maps and program go when their last user goes. Returns what was there.
@@ -245,8 +269,14 @@ impl Pins {
 fn capacity_of(directory: &Path) -> Result<Capacity, String> {
     let mut sizes = Vec::new();
     for shape in &SHAPES {
-        let info = MapInfo::from_pin(directory.join(shape.name)).map_err(|error| unreadable(shape.name, &error))?;
-        let found = (info.map_type().ok(), info.key_size(), info.value_size(), info.map_flags() & MMAPABLE);
+        let info = MapInfo::from_pin(directory.join(shape.name))
+            .map_err(|error| unreadable(shape.name, &error))?;
+        let found = (
+            info.map_type().ok(),
+            info.key_size(),
+            info.value_size(),
+            info.map_flags() & MMAPABLE,
+        );
         let wanted = (Some(shape.map_type), 4, shape.value_size, shape.flags);
         if found != wanted {
             return Err(format!(
@@ -256,17 +286,33 @@ fn capacity_of(directory: &Path) -> Result<Capacity, String> {
         }
         sizes.push(info.max_entries());
     }
-    let [control, services, slots, backends, backend_counters, reason_counters] = sizes[..] else {
+    let [
+        control,
+        services,
+        slots,
+        backends,
+        backend_counters,
+        reason_counters,
+    ] = sizes[..]
+    else {
         return Err("not every map is there".to_owned());
     };
-    let capacity = Capacity { services: services / 2, backends: backends / 2, slots };
+    let capacity = Capacity {
+        services: services / 2,
+        backends: backends / 2,
+        slots,
+    };
     let consistent = control == 1
         && capacity.services.is_power_of_two()
         && services == capacity.services * 2
         && backends == capacity.backends * 2
         && backend_counters == capacity.backends
         && reason_counters == capacity.reason_counters();
-    if consistent { Ok(capacity) } else { Err(format!("the maps' sizes contradict each other: {sizes:?}")) }
+    if consistent {
+        Ok(capacity)
+    } else {
+        Err(format!("the maps' sizes contradict each other: {sizes:?}"))
+    }
 }
 
 fn unreadable(name: &str, error: &MapError) -> String {
@@ -274,18 +320,28 @@ fn unreadable(name: &str, error: &MapError) -> String {
 }
 
 fn create_dir(path: &Path) -> Result<(), PinsError> {
-    fs::create_dir_all(path).map_err(|source| PinsError::Io { action: "create directory", path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(|source| PinsError::Io {
+        action: "create directory",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn remove_tree(path: &Path) -> Result<(), PinsError> {
     match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(PinsError::Io { action: "remove", path: path.to_owned(), source })
-        }
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(PinsError::Io {
+            action: "remove",
+            path: path.to_owned(),
+            source,
+        }),
         _ => Ok(()),
     }
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
-    fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
+    fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect()
 }

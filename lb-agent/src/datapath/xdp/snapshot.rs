@@ -4,7 +4,10 @@ use super::{
     bank,
     maps::{Maps, MapsError},
 };
-use lb_common::{Backend, Control, Counter, Live, Mode, NextHop, Reason, Service, ServiceKey, Slot, backend::mac_octets, reason::Fate};
+use lb_common::{
+    Backend, Control, Counter, Live, Mode, NextHop, Reason, Service, ServiceKey, Slot,
+    backend::mac_octets, reason::Fate,
+};
 use std::{
     collections::{BTreeMap, HashMap},
     mem::offset_of,
@@ -68,8 +71,12 @@ impl Snapshot {
     pub fn read(maps: &Maps) -> Result<Self, MapsError> {
         let capacity = maps.capacity();
         let live = Live(maps.control.load_word(0, offset_of!(Control, live)));
-        let mut snapshot = Self { generation: live.generation(), ..Self::default() };
-        let entries = (0..capacity.services).filter_map(|place| maps.services.read(live.place(place)));
+        let mut snapshot = Self {
+            generation: live.generation(),
+            ..Self::default()
+        };
+        let entries =
+            (0..capacity.services).filter_map(|place| maps.services.read(live.place(place)));
         let mut tables: BTreeMap<u16, Service> = BTreeMap::new();
         for entry in entries.filter(|entry| entry.tuple != 0 && entry.id != 0) {
             snapshot.services.insert(entry.key(), entry.id);
@@ -79,14 +86,22 @@ impl Snapshot {
         let mut owned: HashMap<u32, u32> = HashMap::new();
         for table in tables.values() {
             for slot in table.slots_start..table.slots_start.saturating_add(table.slots_len) {
-                let Some(slot) = maps.slots.read(slot) else { break };
+                let Some(slot) = maps.slots.read(slot) else {
+                    break;
+                };
                 *owned.entry(Slot::current(slot)).or_insert(0) += 1;
             }
         }
         for id in 0..capacity.backends {
-            let Some(backend) = maps.backends.read(live.place(id)) else { break };
-            let Some(service) = snapshot.by_id.get_mut(&backend.service) else { continue };
-            if let Some(backend) = Self::backend(maps, id, &backend, owned.get(&id).copied().unwrap_or(0))? {
+            let Some(backend) = maps.backends.read(live.place(id)) else {
+                break;
+            };
+            let Some(service) = snapshot.by_id.get_mut(&backend.service) else {
+                continue;
+            };
+            if let Some(backend) =
+                Self::backend(maps, id, &backend, owned.get(&id).copied().unwrap_or(0))?
+            {
                 service.backends.push(backend);
             }
         }
@@ -94,8 +109,15 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    fn backend(maps: &Maps, id: u32, backend: &Backend, slots: u32) -> Result<Option<BackendSnapshot>, MapsError> {
-        let Some(address) = bank::ip_address(backend.address, backend.family) else { return Ok(None) };
+    fn backend(
+        maps: &Maps,
+        id: u32,
+        backend: &Backend,
+        slots: u32,
+    ) -> Result<Option<BackendSnapshot>, MapsError> {
+        let Some(address) = bank::ip_address(backend.address, backend.family) else {
+            return Ok(None);
+        };
         let next_hop = NextHop(backend.next_hop);
         Ok(Some(BackendSnapshot {
             id,
@@ -111,16 +133,26 @@ impl Snapshot {
     }
 
     fn count_reasons(&mut self, maps: &Maps) -> Result<(), MapsError> {
-        let ids: Vec<u16> = std::iter::once(0).chain(self.by_id.keys().copied()).collect();
+        let ids: Vec<u16> = std::iter::once(0)
+            .chain(self.by_id.keys().copied())
+            .collect();
         for id in ids {
             for &reason in Reason::ALL.iter().filter(|reason| reason.counted()) {
                 let count = maps.reason_counter(id, reason)?;
                 if count == 0 {
                     continue;
                 }
-                let sums = if reason.fate() == Fate::Dropped { &mut self.drops } else { &mut self.passes };
+                let sums = if reason.fate() == Fate::Dropped {
+                    &mut self.drops
+                } else {
+                    &mut self.passes
+                };
                 *sums.entry(reason).or_insert(0) += count;
-                if let Some(service) = self.by_id.get_mut(&id).filter(|_| reason.fate() == Fate::Dropped) {
+                if let Some(service) = self
+                    .by_id
+                    .get_mut(&id)
+                    .filter(|_| reason.fate() == Fate::Dropped)
+                {
                     service.drops.insert(reason, count);
                 }
             }

@@ -18,11 +18,7 @@ use lb_common::{
     control::{ALWAYS_OWNED, INTERFACE_PROBES, INTERFACES, OWNERS, banked},
     filter, hash,
 };
-use std::{
-    collections::HashMap,
-    mem::offset_of,
-    sync::Arc,
-};
+use std::{collections::HashMap, mem::offset_of, sync::Arc};
 
 /// The writer of the maps.
 #[derive(Debug)]
@@ -59,8 +55,14 @@ impl Writer {
     /// A writer for maps that hold what an earlier life of the agent left, or nothing. Packets of a moment ago may
     /// read either bank: it begins by owing a grace period.
     pub fn new(maps: Arc<Maps>) -> Self {
-        maps.control.store_word(0, owner_offset(ALWAYS_OWNED), Owner::FORWARDS);
-        Self { maps, written: HashMap::new(), committed: None, owes_grace: true }
+        maps.control
+            .store_word(0, owner_offset(ALWAYS_OWNED), Owner::FORWARDS);
+        Self {
+            maps,
+            written: HashMap::new(),
+            committed: None,
+            owes_grace: true,
+        }
     }
 
     /// Whether a grace period must pass before the next commit.
@@ -72,7 +74,11 @@ impl Writer {
     pub fn is_committed(&self, desired: &Desired) -> bool {
         self.committed.as_ref().is_some_and(|committed| {
             committed.services.len() == desired.services.len()
-                && committed.services.iter().zip(&desired.services).all(|(old, new)| old.equals_but_for_next_hops(new))
+                && committed
+                    .services
+                    .iter()
+                    .zip(&desired.services)
+                    .all(|(old, new)| old.equals_but_for_next_hops(new))
         })
     }
 
@@ -106,7 +112,9 @@ impl Writer {
         let next = live.flipped();
         self.write_bank(next.bank(), &plan, &places);
         self.widen_filter(&plan.services);
-        self.maps.control.store_word(0, offset_of!(Control, live), next.0);
+        self.maps
+            .control
+            .store_word(0, offset_of!(Control, live), next.0);
         self.owes_grace = true;
         self.written = plan.tables;
         self.committed = Some(desired.clone());
@@ -120,15 +128,26 @@ impl Writer {
     /// Where an interface finds no place.
     pub fn update_next_hops(&self, desired: &Desired) -> Result<usize, CommitError> {
         let places = self.write_devices(&desired.devices)?;
-        let ids: HashMap<BackendKey, u32> =
-            self.occupied(self.live().bank()).backends.iter().map(|(&id, backend)| (BackendKey::of(backend), id)).collect();
+        let ids: HashMap<BackendKey, u32> = self
+            .occupied(self.live().bank())
+            .backends
+            .iter()
+            .map(|(&id, backend)| (BackendKey::of(backend), id))
+            .collect();
         let service_ids = self.service_ids();
         let mut changed = 0;
         for service in &desired.services {
-            let Some(&service_id) = service.keys.iter().find_map(|key| service_ids.get(key)) else { continue };
+            let Some(&service_id) = service.keys.iter().find_map(|key| service_ids.get(key)) else {
+                continue;
+            };
             for real_server in &service.real_servers {
                 let (address, family) = bank::wire_address(real_server.address);
-                let key = BackendKey { service: service_id, address, family, port_be: real_server.port.to_be() };
+                let key = BackendKey {
+                    service: service_id,
+                    address,
+                    family,
+                    port_be: real_server.port.to_be(),
+                };
                 let Some(&id) = ids.get(&key) else { continue };
                 let word = next_hop_word(real_server.next_hop, &places);
                 let offset = offset_of!(Backend, next_hop);
@@ -153,40 +172,85 @@ impl Writer {
     }
 
     fn service_ids(&self) -> HashMap<lb_common::ServiceKey, u16> {
-        self.occupied(self.live().bank()).services.iter().filter(|s| s.id != 0).map(|s| (s.key(), s.id)).collect()
+        self.occupied(self.live().bank())
+            .services
+            .iter()
+            .filter(|s| s.id != 0)
+            .map(|s| (s.key(), s.id))
+            .collect()
     }
 
     fn occupied(&self, bank: u32) -> Occupied {
         let capacity = self.maps.capacity();
-        let services = (0..capacity.services).filter_map(|place| self.maps.services.read(banked(bank, place)));
-        let backends = (0..capacity.backends)
-            .filter_map(|id| self.maps.backends.read(banked(bank, id)).map(|backend| (id, backend)));
+        let services =
+            (0..capacity.services).filter_map(|place| self.maps.services.read(banked(bank, place)));
+        let backends = (0..capacity.backends).filter_map(|id| {
+            self.maps
+                .backends
+                .read(banked(bank, id))
+                .map(|backend| (id, backend))
+        });
         Occupied {
             services: services.filter(|entry| entry.tuple != 0).collect(),
-            backends: backends.filter(|(_, backend)| backend.family != 0).collect(),
+            backends: backends
+                .filter(|(_, backend)| backend.family != 0)
+                .collect(),
         }
     }
 
     /// Finds out which of the tables wanted are in the maps already: an earlier life's, which need not be written again.
     fn recall(&self, desired: &Desired, occupied: &Occupied) -> HashMap<u16, WrittenTable> {
-        let ids: HashMap<BackendKey, u32> =
-            occupied.backends.iter().map(|(&id, backend)| (BackendKey::of(backend), id)).collect();
+        let ids: HashMap<BackendKey, u32> = occupied
+            .backends
+            .iter()
+            .map(|(&id, backend)| (BackendKey::of(backend), id))
+            .collect();
         let mut tables = HashMap::new();
         for service in &desired.services {
-            let Some(entry) = occupied.services.iter().find(|entry| entry.id != 0 && service.keys.contains(&entry.key())) else {
+            let Some(entry) = occupied
+                .services
+                .iter()
+                .find(|entry| entry.id != 0 && service.keys.contains(&entry.key()))
+            else {
                 continue;
             };
             let backend_id = |real_server: &desired::RealServer| {
                 let (address, family) = bank::wire_address(real_server.address);
-                ids.get(&BackendKey { service: entry.id, address, family, port_be: real_server.port.to_be() }).copied()
+                ids.get(&BackendKey {
+                    service: entry.id,
+                    address,
+                    family,
+                    port_be: real_server.port.to_be(),
+                })
+                .copied()
             };
-            let Some(ids) = service.real_servers.iter().map(backend_id).collect::<Option<Vec<u32>>>() else { continue };
+            let Some(ids) = service
+                .real_servers
+                .iter()
+                .map(backend_id)
+                .collect::<Option<Vec<u32>>>()
+            else {
+                continue;
+            };
             let written = entry.slots_len as usize == service.table.len()
-                && service.table.iter().zip(entry.slots_start..).all(|(&owner, slot)| {
-                    ids.get(owner as usize).is_some_and(|&id| self.maps.slots.read(slot) == Some(Slot::settled(id)))
-                });
+                && service
+                    .table
+                    .iter()
+                    .zip(entry.slots_start..)
+                    .all(|(&owner, slot)| {
+                        ids.get(owner as usize).is_some_and(|&id| {
+                            self.maps.slots.read(slot) == Some(Slot::settled(id))
+                        })
+                    });
             if written {
-                tables.insert(entry.id, WrittenTable { start: entry.slots_start, table: Arc::clone(&service.table), ids });
+                tables.insert(
+                    entry.id,
+                    WrittenTable {
+                        start: entry.slots_start,
+                        table: Arc::clone(&service.table),
+                        ids,
+                    },
+                );
             }
         }
         tables
@@ -197,26 +261,40 @@ impl Writer {
         for id in &plan.unwritten {
             let table = &plan.tables[id];
             for (&owner, slot) in table.table.iter().zip(table.start..) {
-                self.maps.slots.write(slot, Slot::settled(table.ids[owner as usize]));
+                self.maps
+                    .slots
+                    .write(slot, Slot::settled(table.ids[owner as usize]));
             }
         }
         for (place, &entry) in (0..).zip(&plan.services) {
             self.maps.services.write(banked(bank, place), entry);
         }
-        let mut backends: HashMap<u32, (Backend, NextHop)> =
-            plan.backends.iter().zip(&plan.next_hops).map(|(&(id, backend), &next_hop)| (id, (backend, next_hop))).collect();
+        let mut backends: HashMap<u32, (Backend, NextHop)> = plan
+            .backends
+            .iter()
+            .zip(&plan.next_hops)
+            .map(|(&(id, backend), &next_hop)| (id, (backend, next_hop)))
+            .collect();
         for id in 0..capacity.backends {
             let here = banked(bank, id);
             let there = banked(bank ^ 1, id);
-            let lives = [here, there].map(|at| self.maps.backends.read(at).map_or(0, |old| old.generation));
+            let lives =
+                [here, there].map(|at| self.maps.backends.read(at).map_or(0, |old| old.generation));
             let generation = lives[0].max(lives[1]);
             let entry = match backends.remove(&id) {
                 Some((backend, next_hop)) => Backend {
                     next_hop: next_hop_word(next_hop, places),
-                    generation: if plan.new_backends.contains(&id) { generation.wrapping_add(1) } else { generation },
+                    generation: if plan.new_backends.contains(&id) {
+                        generation.wrapping_add(1)
+                    } else {
+                        generation
+                    },
                     ..backend
                 },
-                None => Backend { generation, ..Backend::default() },
+                None => Backend {
+                    generation,
+                    ..Backend::default()
+                },
             };
             self.maps.backends.write(here, entry);
         }
@@ -232,21 +310,35 @@ impl Writer {
         let mut places = HashMap::new();
         for device in devices {
             // Tagged ones live elsewhere, so that the look-up by ifindex finds the untagged one.
-            let home = if device.vlans == 0 { device.frames } else { device.frames.wrapping_add(INTERFACES as u32 / 2) };
+            let home = if device.vlans == 0 {
+                device.frames
+            } else {
+                device.frames.wrapping_add(INTERFACES as u32 / 2)
+            };
             let place = (0..INTERFACE_PROBES as u32)
                 .map(|probe| home.wrapping_add(probe) as usize % INTERFACES)
                 .find(|&place| {
                     let [_, identity] = self.interface_words(place);
                     identity == 0 || identity == interface_identity(device)
                 })
-                .ok_or(CommitError::Interfaces { ifindex: device.index })?;
-            let flags = if device.transmits { Station::TRANSMITS } else { 0 };
+                .ok_or(CommitError::Interfaces {
+                    ifindex: device.index,
+                })?;
+            let flags = if device.transmits {
+                Station::TRANSMITS
+            } else {
+                0
+            };
             let wanted = [mac_word(device.mac) | flags, interface_identity(device)];
             let there = self.interface_words(place);
             // The identity last: until then no packet finds the entry.
             for word in [0, 1] {
                 if there[word] != wanted[word] {
-                    self.maps.control.store_word(0, interface_offset(place) + word * 8, wanted[word]);
+                    self.maps.control.store_word(
+                        0,
+                        interface_offset(place) + word * 8,
+                        wanted[word],
+                    );
                 }
             }
             places.insert(device.index, place as u16);
@@ -255,14 +347,20 @@ impl Writer {
     }
 
     fn interface_words(&self, place: usize) -> [u64; 2] {
-        [0, 1].map(|word| self.maps.control.load_word(0, interface_offset(place) + word * 8))
+        [0, 1].map(|word| {
+            self.maps
+                .control
+                .load_word(0, interface_offset(place) + word * 8)
+        })
     }
 
     /// Sets the filter's bits for `services`, and leaves those that the live bank needs.
     fn widen_filter(&self, services: &[Service]) {
         for (word, bits) in filter_words(services) {
             let old = self.maps.control.load_word(0, filter_offset(word));
-            self.maps.control.store_word(0, filter_offset(word), old | bits);
+            self.maps
+                .control
+                .store_word(0, filter_offset(word), old | bits);
         }
     }
 
@@ -303,7 +401,9 @@ fn interface_identity(device: &Device) -> u64 {
 }
 
 const _: () = assert!(
-    offset_of!(Interface, station) == 0 && offset_of!(Interface, ifindex) == 8 && offset_of!(Interface, vlans) == 12
+    offset_of!(Interface, station) == 0
+        && offset_of!(Interface, ifindex) == 8
+        && offset_of!(Interface, vlans) == 12
 );
 
 fn interface_offset(place: usize) -> usize {

@@ -233,7 +233,7 @@ async fn a_body_without_end_is_given_up_at_its_bound_and_at_the_deadline() {
         let block = [b'x'; 16 * 1024];
         while stream.write_all(&block).is_ok() {}
     });
-    let outcome = run(to, &[digest.clone()], PATIENCE).await;
+    let outcome = run(to, std::slice::from_ref(&digest), PATIENCE).await;
     assert_eq!(
         outcome,
         failed("the body of /health is longer than 1024 KiB")
