@@ -9,4 +9,5 @@ pub mod datapath;
 pub mod health;
 mod log;
 pub mod network;
+pub mod script;
 pub mod sys;

@@ -25,6 +25,7 @@ use crate::{
     datapath::{Desired, xdp::Datapath},
     health,
     network::{Links, Netlink, NextHops, Resolver},
+    script::Runner,
     sys::grace::Grace,
 };
 use interfaces::Interfaces;
@@ -55,6 +56,7 @@ pub struct Agent {
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
     checks: health::Driver,
+    scripts: Runner,
     events: mpsc::Receiver<health::Event>,
     requests: mpsc::Receiver<Asked>,
     grace: Grace,
@@ -122,6 +124,7 @@ impl Agent {
     async fn stop(self) {
         tracing::info!("ending; forwarding stays loaded until `lb-agent unload`");
         self.checks.stop().await;
+        self.scripts.finish().await;
         if let Some(waiting) = self.waiting {
             // Nothing is written after it: its outcome is of no more interest.
             let _ = waiting.await;
@@ -140,6 +143,7 @@ impl Agent {
                 service = service.name,
                 real_server = real_server.display_address(),
                 state = real_server.state_name(),
+                weight = real_server.weight(),
                 reason = real_server.reason,
                 "real server changed"
             );

@@ -9,8 +9,9 @@ use crate::{
         Desired, Device, NextHop, RealServer, Service,
         xdp::{Demand, Inheritance},
     },
-    health::{Event, KindError, State, Target, TargetId},
+    health::{Event, KindError, Maker, State, Target, TargetId},
     network::{self, NextHops},
+    script::Runner,
 };
 use lb_common::{BackendState, Mode, ServiceKey, control::ALWAYS_OWNED, key};
 use std::{
@@ -53,7 +54,9 @@ pub struct PoolRealServer {
     /// Its port; `None`: the port the client asked for.
     pub port: Option<u16>,
     /// Configured weight.
-    pub weight: u16,
+    pub configured_weight: u16,
+    /// The weight that its check found, which goes before the configured one.
+    pub found_weight: Option<u16>,
     /// Whether it takes new flows.
     pub state: BackendState,
     /// Why, in words.
@@ -95,12 +98,12 @@ pub enum PoolError {
 }
 
 impl Pool {
-    /// The services of a configuration, every real server up.
+    /// The services of a configuration, every real server up. `runner` sees to the commands of checks.
     ///
     /// # Errors
     /// Where the configuration was not validated.
-    pub fn new(config: &Config) -> Result<Self, PoolError> {
-        let mut targets = Targets::default();
+    pub fn new(config: &Config, runner: &Runner) -> Result<Self, PoolError> {
+        let mut targets = Targets::new(Maker::new(config, runner));
         let services = config
             .services
             .iter()
@@ -204,7 +207,10 @@ impl Pool {
                     .is_some_and(|target| target.id == event.target)
                 {
                     real_server.reason.clone_from(&event.reason);
-                    if std::mem::replace(&mut real_server.state, state) != state {
+                    let before = (real_server.state, real_server.weight());
+                    real_server.state = state;
+                    real_server.found_weight = event.weight;
+                    if before != (state, real_server.weight()) {
                         changed.push((service_at, at));
                     }
                 }
@@ -258,7 +264,7 @@ impl PoolService {
                 .collect(),
             listen,
             protocol: service.protocol,
-            real_servers: real_servers,
+            real_servers,
             table_size,
             table: CachedTable::default(),
         })
@@ -268,12 +274,12 @@ impl PoolService {
         let members: Vec<Member> = (0..)
             .zip(&self.real_servers)
             .filter(|(_, real_server)| {
-                real_server.state == BackendState::Up && real_server.weight > 0
+                real_server.state == BackendState::Up && real_server.weight() > 0
             })
             .map(|(position, real_server)| Member {
                 address: real_server.address,
                 port: real_server.port.unwrap_or(0),
-                weight: real_server.weight,
+                weight: real_server.weight(),
                 backend: position,
             })
             .collect();
@@ -307,7 +313,8 @@ impl PoolRealServer {
         Ok(Self {
             address: real_server.address,
             port: real_server.port,
-            weight: real_server.weight,
+            configured_weight: real_server.weight,
+            found_weight: None,
             state: BackendState::Up,
             reason: if target.is_some() {
                 "not checked yet"
@@ -325,6 +332,11 @@ impl PoolRealServer {
             Some(port) => SocketAddr::new(self.address, port).to_string(),
             None => self.address.to_string(),
         }
+    }
+
+    /// The weight that counts.
+    pub fn weight(&self) -> u16 {
+        self.found_weight.unwrap_or(self.configured_weight)
     }
 
     /// Its state's name.
@@ -351,7 +363,7 @@ impl PoolRealServer {
             address: self.address,
             port: self.port.unwrap_or(0),
             mode,
-            weight: self.weight,
+            weight: self.weight(),
             state: self.state,
             next_hop,
         }

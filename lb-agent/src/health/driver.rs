@@ -59,13 +59,15 @@ pub struct Target {
     pub initial: State,
 }
 
-/// A target's state has changed.
+/// A target's state has changed, or the weight that its check finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Which target. May have been removed since: such an event is to be ignored.
     pub target: TargetId,
     /// `Up` or `Down`.
     pub state: State,
+    /// The weight that the check found; `None`: it finds none, and the configured one counts.
+    pub weight: Option<u16>,
     /// Why, in words for the operator.
     pub reason: String,
     /// When the run ended that decided.
@@ -77,6 +79,8 @@ pub struct Event {
 pub struct Status {
     /// Up, down, or not known yet.
     pub state: State,
+    /// The weight that the last good run found, if it finds one.
+    pub weight: Option<u16>,
     /// The run that ended last.
     pub last: Option<Run>,
 }
@@ -174,6 +178,7 @@ impl Driver {
         let (spec, spec_of_task) = watch::channel(target.spec);
         let (status_of_task, status) = watch::channel(Status {
             state: target.initial,
+            weight: None,
             last: None,
         });
         let cancel = self.cancel.child_token();
@@ -261,8 +266,15 @@ impl Task {
         let at = run.at;
         let transition = check.on_result(run.outcome.clone(), at);
         debug!(target, outcome = ?run.outcome, took = ?run.took, "check run ended");
+        let known = self.status.borrow().weight;
+        let weight = match run.outcome {
+            Outcome::Passed => None,
+            Outcome::Weighed(weight) => Some(weight),
+            Outcome::Failed(_) | Outcome::Inconclusive(_) => known,
+        };
         let before = self.status.send_replace(Status {
             state: check.state(),
+            weight,
             last: Some(run.clone()),
         });
         if let Outcome::Inconclusive(reason) = run.outcome {
@@ -276,16 +288,26 @@ impl Task {
                 );
             }
         }
-        let Some(transition) = transition else {
-            return Ok(());
+        let (state, reason) = match transition {
+            Some(transition) => (transition.to, transition.reason),
+            None if weight != known && check.state() == State::Up => (State::Up, reweighed(weight)),
+            None => return Ok(()),
         };
         let event = Event {
             target: self.id,
-            state: transition.to,
-            reason: transition.reason,
+            state,
+            weight,
+            reason,
             at,
         };
         self.events.send(event).await
+    }
+}
+
+fn reweighed(weight: Option<u16>) -> String {
+    match weight {
+        Some(weight) => format!("the check found the weight {weight}"),
+        None => "the check left the weight as configured".to_owned(),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::cell::OnceCell;
 
+use super::misc::{Misc, Verdict};
 use super::tls::{NameError, Protocol, Trust, TrustError, Verify};
-use super::{http, https};
-use crate::config::{CheckKind, HttpsRequest};
+use super::{dns, http, https, udp};
+use crate::config::{Check, CheckKind, Config, HttpsRequest, Scripts};
+use crate::script::{Runner, Script, ScriptError};
 
 /// One kind of check, ready to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,19 @@ pub enum Kind {
     Http(Vec<http::Request>),
     /// The same over TLS.
     Https(Vec<https::Request>),
+    /// A mail server greets.
+    Smtp {
+        /// The name that we greet it with.
+        helo: String,
+    },
+    /// An ICMP echo is answered.
+    Ping,
+    /// A DNS query is answered.
+    Dns(dns::Query),
+    /// A datagram is answered as wished, or not refused.
+    Udp(udp::Exchange),
+    /// A command says so.
+    Misc(Box<Misc>),
 }
 
 /// A check that cannot be made as it is configured.
@@ -29,23 +44,47 @@ pub enum KindError {
     /// Nothing to verify certificates by.
     #[error("https: {0}")]
     Trust(#[from] TrustError),
-    /// [`config::load`](crate::config::load) lets none of these pass.
-    #[error("{0} checks are not supported yet")]
-    NotBuilt(&'static str),
+    /// The command of a misc check.
+    #[error("misc: {0}")]
+    Script(#[from] ScriptError),
 }
 
 /// Makes kinds of check ready. Reads from this host what they share, once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Maker {
+    router_id: String,
+    scripts: Scripts,
+    runner: Runner,
     trust: OnceCell<Trust>,
 }
 
+/// Whose check it is, as commands are told.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose<'a> {
+    /// The service's name.
+    pub service: &'a str,
+    /// The real server's configured weight.
+    pub weight: u16,
+    /// Where the check goes.
+    pub check: &'a Check,
+}
+
 impl Maker {
+    /// For the checks of a configuration, whose commands `runner` sees to.
+    pub fn new(config: &Config, runner: &Runner) -> Self {
+        Self {
+            router_id: config.router_id.clone(),
+            scripts: config.scripts.clone(),
+            runner: runner.clone(),
+            trust: OnceCell::new(),
+        }
+    }
+
     /// From the configuration.
     ///
     /// # Errors
     /// Where it cannot be made ready.
-    pub fn kind(&self, kind: &CheckKind) -> Result<Kind, KindError> {
+    pub fn kind(&self, kind: &CheckKind, whose: Whose<'_>) -> Result<Kind, KindError> {
         Ok(match kind {
             CheckKind::Tcp => Kind::Tcp,
             CheckKind::Http(requests) => {
@@ -56,11 +95,28 @@ impl Maker {
                 let requests = requests.iter().map(|request| self.https(request));
                 Kind::Https(requests.collect::<Result<_, _>>()?)
             }
-            CheckKind::Smtp { .. }
-            | CheckKind::Ping
-            | CheckKind::Dns { .. }
-            | CheckKind::Udp { .. }
-            | CheckKind::Misc { .. } => return Err(KindError::NotBuilt(kind.key())),
+            CheckKind::Smtp { helo } => Kind::Smtp {
+                helo: helo.as_ref().unwrap_or(&self.router_id).clone(),
+            },
+            CheckKind::Ping => Kind::Ping,
+            CheckKind::Dns { name, record } => Kind::Dns(dns::Query::new(name, *record)),
+            CheckKind::Udp { send, expect } => Kind::Udp(udp::Exchange {
+                send: send.clone(),
+                expect: expect.clone(),
+            }),
+            CheckKind::Misc {
+                command,
+                dynamic,
+                user,
+            } => Kind::Misc(Box::new(Misc {
+                script: Script::new(command, user.as_ref(), &self.scripts, &self.runner)?,
+                arguments: whose.arguments(),
+                router_id: self.router_id.clone(),
+                verdict: match dynamic {
+                    true => Verdict::Weight,
+                    false => Verdict::UpOrDown,
+                },
+            })),
         })
     }
 
@@ -84,5 +140,18 @@ impl Maker {
         }
         let trust = Trust::of_this_host()?;
         Ok(self.trust.get_or_init(|| trust).clone())
+    }
+}
+
+impl Whose<'_> {
+    /// Those that a command gets: service, address, port, weight.
+    fn arguments(&self) -> [String; 4] {
+        let Self {
+            service,
+            weight,
+            check,
+        } = self;
+        let (address, port) = (check.address.to_string(), check.port.to_string());
+        [(*service).to_owned(), address, port, weight.to_string()]
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use super::deadline::{Deadline, Late};
 
@@ -156,6 +156,40 @@ fn stream_socket(to: SocketAddr, from: Option<IpAddr>, purpose: Purpose) -> Resu
         bind(&socket, from)?;
     }
     Ok(socket)
+}
+
+/// A socket that sends datagrams to `to` and hears its answers alone, and what routers say about it.
+///
+/// # Errors
+/// In words for the operator.
+pub(super) fn datagrams(
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    kind: Type,
+    protocol: Protocol,
+) -> Result<UdpSocket, Error> {
+    let socket = Socket::new(Domain::for_address(to), kind.nonblocking(), Some(protocol)).map_err(
+        |source| match source.kind() {
+            io::ErrorKind::PermissionDenied => Error::Shortage { source },
+            _ => source.into(),
+        },
+    )?;
+    if let Some(from) = from {
+        bind(&socket, from)?;
+    }
+    match to {
+        SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true),
+    }
+    .map_err(io::Error::from)?;
+    socket.connect(&to.into())?;
+    Ok(UdpSocket::from_std(socket.into())?)
+}
+
+/// A number that others cannot guess, to know an answer by.
+pub(super) fn token() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(())
 }
 
 /// Has `socket` send from `from`, any port.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::fsm::Outcome;
 use super::kind::Kind;
-use super::{http, https, net, tcp};
+use super::{dns, http, https, misc, net, ping, smtp, tcp, udp};
 
 /// What is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Fault for net::ConnectError {
     }
 }
 
-fn outcome(fault: &impl Fault) -> Outcome {
+fn outcome(fault: impl Fault) -> Outcome {
     match fault.is_ours() {
         true => Outcome::Inconclusive(fault.to_string()),
         false => Outcome::Failed(fault.to_string()),
@@ -50,37 +50,53 @@ impl Probe {
     /// Makes the checks one after the other, until one does not pass. Ends within `timeout`.
     pub async fn run(&self, timeout: Duration) -> Outcome {
         let deadline = Deadline::after(timeout);
+        let mut passed = Outcome::Passed;
         for kind in self.kinds.iter() {
-            if let Err(ended) = self.run_kind(kind, &deadline).await {
-                return ended;
+            match self.run_kind(kind, &deadline).await {
+                Ok(None) => {}
+                Ok(Some(weight)) => passed = Outcome::Weighed(weight),
+                Err(ended) => return ended,
             }
         }
-        Outcome::Passed
+        passed
     }
 
-    async fn run_kind(&self, kind: &Kind, deadline: &Deadline) -> Result<(), Outcome> {
+    /// The weight that was found, if this kind finds one.
+    async fn run_kind(&self, kind: &Kind, deadline: &Deadline) -> Result<Option<u16>, Outcome> {
         let to = SocketAddr::new(self.address, self.port);
         let from = self.source;
         match kind {
-            Kind::Tcp => tcp::check(to, from, deadline)
-                .await
-                .map_err(|fault| outcome(&fault)),
+            Kind::Tcp => tcp::check(to, from, deadline).await.map_err(outcome)?,
             Kind::Http(requests) => {
                 for request in requests {
                     http::check(to, from, request, deadline)
                         .await
-                        .map_err(|fault| outcome(&fault))?;
+                        .map_err(outcome)?;
                 }
-                Ok(())
             }
             Kind::Https(requests) => {
                 for request in requests {
                     https::check(to, from, request, deadline)
                         .await
-                        .map_err(|fault| outcome(&fault))?;
+                        .map_err(outcome)?;
                 }
-                Ok(())
             }
+            Kind::Smtp { helo } => smtp::check(to, from, helo, deadline)
+                .await
+                .map_err(outcome)?,
+            Kind::Ping => ping::check(self.address, from, deadline)
+                .await
+                .map_err(outcome)?,
+            Kind::Dns(query) => dns::check(to, from, query, deadline)
+                .await
+                .map_err(outcome)?,
+            Kind::Udp(exchange) => {
+                udp::check(to, from, exchange, deadline)
+                    .await
+                    .map_err(outcome)?;
+            }
+            Kind::Misc(misc) => return misc::check(misc, deadline).await.map_err(outcome),
         }
+        Ok(None)
     }
 }

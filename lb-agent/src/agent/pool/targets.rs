@@ -3,7 +3,7 @@
 use super::PoolError;
 use crate::{
     config::{RealServer, Service},
-    health::{Maker, Probe, Spec, State, Target, TargetId, Timing},
+    health::{Maker, Probe, Spec, State, Target, TargetId, Timing, Whose},
 };
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Hands out targets: real servers of several services that are checked in the same way share one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Targets {
     maker: Maker,
     known: BTreeMap<SocketAddr, Vec<Target>>,
@@ -20,6 +20,15 @@ pub(super) struct Targets {
 }
 
 impl Targets {
+    /// None yet; `maker` makes their checks ready.
+    pub(super) fn new(maker: Maker) -> Self {
+        Self {
+            maker,
+            known: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
     /// The target of a real server; `None` where it has no check.
     pub(super) fn target(
         &mut self,
@@ -30,10 +39,15 @@ impl Targets {
         if check.kinds.is_empty() {
             return Ok(None);
         }
+        let whose = Whose {
+            service: &service.name,
+            weight: real_server.weight,
+            check,
+        };
         let kinds = check
             .kinds
             .iter()
-            .map(|kind| self.maker.kind(kind))
+            .map(|kind| self.maker.kind(kind, whose))
             .collect::<Result<_, _>>()
             .map_err(|source| PoolError::Check {
                 service: service.name.clone(),

@@ -50,14 +50,15 @@ fn pool_of(text: &str) -> Pool {
         .expect("a file for the test");
     let loaded = config::load(&path);
     std::fs::remove_dir_all(&directory).expect("the test's own folder");
-    Pool::new(&loaded.unwrap_or_else(|report| panic!("{report}")).config)
-        .expect("a valid configuration")
+    let config = loaded.unwrap_or_else(|report| panic!("{report}")).config;
+    Pool::new(&config, &Runner::default()).expect("a valid configuration")
 }
 
 fn event(target: &Target, state: State) -> Event {
     Event {
         target: target.id,
         state,
+        weight: None,
         reason: "the test says so".to_owned(),
         at: Instant::now(),
     }
@@ -243,4 +244,22 @@ fn checks_that_differ_in_anything_are_made_apart() {
         );
         assert_eq!(pool_of(&text).targets().len(), 4, "{other}");
     }
+}
+
+#[test]
+fn a_weight_that_a_check_finds_goes_before_the_configured_one() {
+    let mut pool = pool();
+    let target = pool.targets()[0].clone();
+    let found = |weight| Event {
+        weight,
+        ..event(&target, State::Up)
+    };
+    assert_eq!(pool.on_health(&found(Some(3))).len(), 1);
+    let now = shares(&mut pool);
+    assert!(now[0].abs_diff(now[1]) < 10, "{now:?}");
+    assert!(pool.on_health(&found(Some(3))).is_empty(), "nothing new");
+    assert_eq!(pool.on_health(&found(Some(0))).len(), 1);
+    assert_eq!(shares(&mut pool), [0, 251, 0]);
+    assert_eq!(pool.on_health(&found(None)).len(), 1);
+    assert!((60..=66).contains(&shares(&mut pool)[0]));
 }

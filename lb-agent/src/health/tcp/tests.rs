@@ -32,7 +32,9 @@ async fn check(to: SocketAddr, from: Option<IpAddr>, timeout: Duration) -> Outco
 fn words(outcome: Outcome) -> String {
     match outcome {
         Outcome::Failed(words) => words,
-        other @ (Outcome::Passed | Outcome::Inconclusive(_)) => panic!("not a failure: {other:?}"),
+        other @ (Outcome::Passed | Outcome::Weighed(_) | Outcome::Inconclusive(_)) => {
+            panic!("not a failure: {other:?}")
+        }
     }
 }
 
