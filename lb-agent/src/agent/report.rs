@@ -199,7 +199,7 @@ impl Agent {
             .and_then(|status| status.last);
         let mut reason = match last {
             Some(run) => match run.outcome {
-                Outcome::Passed => {
+                Outcome::Passed | Outcome::Weighed(_) => {
                     format!("check passed in {:.1} ms", run.took.as_secs_f64() * 1000.0)
                 }
                 Outcome::Failed(reason) => format!("check failed: {reason}"),

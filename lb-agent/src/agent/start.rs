@@ -16,6 +16,7 @@ use crate::{
     datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
     health,
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
+    script::Runner,
     sys::grace::Grace,
 };
 use nix::{
@@ -97,7 +98,8 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     Pins::look(bpffs)?;
     let lock = Lock::take(&config.control.socket, bpffs)?;
-    let mut pool = Pool::new(&config)?;
+    let scripts = Runner::default();
+    let mut pool = Pool::new(&config, &scripts)?;
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
     let links = netlink.links().await?;
@@ -180,6 +182,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         netlink,
         resolver,
         checks,
+        scripts,
         events,
         requests,
         grace,

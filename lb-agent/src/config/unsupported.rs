@@ -17,8 +17,6 @@ type Rule<T> = (&'static str, fn(&T) -> bool, &'static str);
 const GLOBAL: &[Rule<Config>] = &[
     ("datapath", |c| c.datapath == Datapath::Ipvs, "IPVS"),
     ("control.http", |c| c.control.http.is_some(), "the HTTP listener"),
-    ("scripts.user", |c| c.scripts.user.to_string() != "nobody", "commands"),
-    ("scripts.allow_insecure", |c| c.scripts.allow_insecure, "commands"),
     ("mail", |c| c.mail.is_some(), "mail"),
     ("sync", |c| c.sync.is_some(), "sharing flows with other directors"),
     ("ipvs.sync_daemon", |c| c.ipvs.sync_daemon.is_some(), "IPVS"),
@@ -81,18 +79,6 @@ const REAL_SERVER: &[Rule<RealServer>] = &[
     ("notify.user", |r| r.notify.user.is_some(), "notification"),
 ];
 
-/// Kinds of check, which have no default: written is wanted.
-#[rustfmt::skip]
-const CHECK_KINDS: &[(&str, &str)] = &[
-    ("check.http", "http checks"),
-    ("check.https", "https checks"),
-    ("check.smtp", "smtp checks"),
-    ("check.ping", "ping checks"),
-    ("check.dns", "dns checks"),
-    ("check.udp", "udp checks"),
-    ("check.misc", "misc checks"),
-];
-
 /// Keys of a check, written on the real server or on its service.
 #[rustfmt::skip]
 const CHECK: &[Rule<RealServer>] = &[
@@ -141,13 +127,11 @@ impl Refused<'_> {
                 self.at(&key, what);
             }
         }
-        self.check_kinds(&path);
         for real_server in &service.real_servers {
             let own = format!("{path}.real_server.{}", real_server.endpoint());
             for (key, _, what) in REAL_SERVER.iter().filter(|(_, met, _)| met(real_server)) {
                 self.at(&format!("{own}.{key}"), what);
             }
-            self.check_kinds(&own);
             for (key, _, what) in CHECK.iter().filter(|(_, met, _)| met(real_server)) {
                 let own = format!("{own}.{key}");
                 let whose = match self.cx.is_written(&own) {
@@ -155,15 +139,6 @@ impl Refused<'_> {
                     false => format!("{path}.{key}"),
                 };
                 self.at(&whose, what);
-            }
-        }
-    }
-
-    fn check_kinds(&self, path: &str) {
-        for (key, what) in CHECK_KINDS {
-            let key = format!("{path}.{key}");
-            if self.cx.is_written(&key) {
-                self.at(&key, what);
             }
         }
     }

@@ -9,6 +9,9 @@ datapath = "xdp"
 interfaces = ["eth0"]
 [control]
 socket = "/run/lb/test.sock"
+[scripts]
+user = "lb"
+allow_insecure = true
 [log]
 level = "debug"
 format = "json"
@@ -18,7 +21,7 @@ listen = ["192.0.2.10:80", "[2001:db8::10]:80"]
 mode = "dr"
 datapath = "xdp_native"
 table_size = 251
-check = { tcp = {}, interval = "1s", timeout = "2s", fall = 3, rise = 2, retry_interval = "500ms", port = 81, source_address = "10.0.0.3" }
+check = { tcp = {}, http = [{}], https = [{}], smtp = {}, ping = {}, dns = {}, udp = {}, misc = { command = ["/bin/true"] }, interval = "1s", timeout = "2s", fall = 3, rise = 2, retry_interval = "500ms", port = 81, source_address = "10.0.0.3" }
 [[service.real_server]]
 address = "10.0.0.1:80"
 weight = 65535
@@ -134,13 +137,6 @@ fn each_key_of_a_real_server_that_is_not_built_is_refused_at_its_place() {
         ("on_failure = \"drain\"", "draining"),
         ("notify.up = [\"/bin/true\"]", "notification"),
         ("check.via = \"vip\"", "virtual address"),
-        ("check.http = [{}]", "http"),
-        ("check.https = [{}]", "https"),
-        ("check.smtp = {}", "smtp"),
-        ("check.ping = {}", "ping"),
-        ("check.dns = {}", "dns"),
-        ("check.udp = {}", "udp"),
-        ("check.misc = { command = [\"/bin/true\"] }", "misc"),
     ] {
         let text = BUILT.replace("weight = 65535\n", &format!("weight = 65535\n{key}\n"));
         refused(&text, key, what);
@@ -159,12 +155,6 @@ fn each_table_that_is_not_built_is_refused_at_its_place() {
             "[sync]\npeers = [\"192.0.2.9\"]\nkey_file = \"/k\"",
             "[sync]",
             "flows",
-        ),
-        ("[scripts]\nuser = \"lb\"", "user = \"lb\"", "commands"),
-        (
-            "[scripts]\nallow_insecure = true",
-            "allow_insecure = true",
-            "commands",
         ),
         (
             "[[script]]\nname = \"a\"\ncommand = [\"/a\"]",
