@@ -234,6 +234,25 @@ fn a_control_socket_that_cannot_be_opened_leaves_nothing() {
 }
 
 #[test]
+fn a_file_that_is_no_socket_is_not_taken_for_one() {
+    let lab = lab();
+    let node = lab.node("lb1");
+    let file = node.directory().join("run/precious");
+    fs::write(&file, "of somebody").unwrap();
+    let path = "/run/lb/precious";
+    let config = LAB_CONFIG.replace(
+        "interfaces =",
+        &format!("control.socket = \"{path}\"\ninterfaces ="),
+    );
+    let mut unload = node.command(agent_binary().unwrap());
+    unload.args(["unload", "--socket", path]);
+    for refusal in [refused(node, &config), refused_command(node, unload)] {
+        assert_refused(node, &refusal.unwrap(), &[path, "no socket"]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "of somebody");
+    }
+}
+
+#[test]
 fn an_interruption_at_any_moment_of_the_start_leaves_nothing_or_a_working_data_plane() {
     let lab = Lab::up(&Options::default()).unwrap();
     let node = lab.node("lb1");
