@@ -74,6 +74,9 @@ fn a_check_says_what_this_host_lacks_and_that_the_file_is_valid() {
         .replace("\"eth1\"]", "\"eth7\"]")
         .replace(&format!("{VIP4}:8080"), "192.0.2.9:8080");
     let elsewhere = check(&elsewhere);
+    let on_loopback = check(&LAB_CONFIG.replace("\"eth1\"]", "\"lo\"]"));
+    let words = "interface lo carries no Ethernet frames";
+    assert!(on_loopback.contains(words), "{words}: {on_loopback}");
     for words in [
         "there is no interface eth7 on this host",
         "192.0.2.9 is not an address of this host",
