@@ -13,6 +13,7 @@ use crate::{
     network::{Resolver, ResolverOptions},
 };
 mod host;
+mod output;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
@@ -79,7 +80,7 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
         Err(report) => {
-            eprintln!("{report}");
+            output::complain(&report);
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -112,22 +113,22 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
         }) => {
             warnings.extend(host::warnings(&config, &places));
             for warning in &warnings {
-                eprintln!("{warning}\n");
+                output::complain(&format_args!("{warning}\n"));
             }
             let real_servers: usize = config
                 .services
                 .iter()
                 .map(|service| service.real_servers.len())
                 .sum();
-            println!(
-                "{}: valid, {} services, {real_servers} real servers",
+            output::say(&format_args!(
+                "{}: valid, {} services, {real_servers} real servers\n",
                 file.display(),
                 config.services.len()
-            );
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
-            eprintln!("{report}");
+            output::complain(&report);
             Ok(ExitCode::FAILURE)
         }
     }
@@ -135,8 +136,13 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
 
 fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
     match client::ask(socket, Request::Status)? {
-        Response::Status(status) if json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Response::Status(status) => print!("{status}"),
+        Response::Status(status) if json => {
+            output::say(&format_args!(
+                "{}\n",
+                serde_json::to_string_pretty(&status)?
+            ))?;
+        }
+        Response::Status(status) => output::say(&status)?,
         Response::Error(error) => bail!("{error}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -146,9 +152,9 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     let bpffs = Path::new(xdp::BPFFS);
     xdp::Pins::look(bpffs)?;
     let _lock = Lock::take(socket, bpffs)?;
-    let removed = xdp::unload(bpffs)?;
     // What an agent that was killed could not take away itself.
     server::remove_stale(socket)?;
+    let removed = xdp::unload(bpffs)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -161,10 +167,10 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     });
     neighbours.map_err(|error| anyhow::anyhow!("{}", error.with_cause()))?;
     match removed.len() {
-        0 => println!("nothing was loaded"),
+        0 => output::say(&"nothing was loaded\n")?,
         _ => {
             for path in &removed {
-                println!("removed {}", path.display());
+                output::say(&format_args!("removed {}\n", path.display()))?;
             }
         }
     }

@@ -1,11 +1,12 @@
 //! `lb-agent status` tells what the kernel does, read back from the maps.
 
+use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
 use lb_common::{Backend, BackendState, Counter, LAYOUT_VERSION, Service, layout::map};
-use lb_tests::director::{Director, LAB_CONFIG, drops, real_server, service};
+use lb_tests::director::{Director, LAB_CONFIG, drops, interface, real_server, service};
 use lb_tests::echo::Echo;
 
 const UDP: &str = "
@@ -152,6 +153,29 @@ fn what_is_changed_in_the_maps_behind_the_agents_back_shows() {
     for name in ["web", "api"] {
         assert_eq!(service(&status, name)["state"], "absent", "{status}");
     }
+}
+
+#[test]
+fn an_attachment_that_is_taken_away_behind_the_agents_back_shows() {
+    let mut director = Director::up(LAB_CONFIG).unwrap();
+    let index = director
+        .node()
+        .run("cat", &["/sys/class/net/eth1/ifindex"])
+        .unwrap();
+    let links = director
+        .node()
+        .directory()
+        .join(format!("bpf/lb/v{LAYOUT_VERSION}/links"));
+    fs::remove_file(links.join(index.trim())).unwrap();
+    let status = director.agent.status().unwrap();
+    let eth1 = interface(&status, "eth1");
+    assert_eq!(eth1["mode"], "none", "{eth1}");
+    assert!(eth1["reason"].as_str().unwrap().contains("start"), "{eth1}");
+    assert_eq!(interface(&status, "eth0")["mode"], "native");
+    assert_eq!(status["datapath"], "xdp_mixed");
+    // The cure that is named.
+    director.agent.restart().unwrap();
+    assert_eq!(director.agent.status().unwrap()["datapath"], "xdp_native");
 }
 
 /// Sends datagrams of `length` bytes from `own` to `target`, with this TTL or hop limit, and waits for none.
