@@ -11,3 +11,4 @@ mod log;
 pub mod network;
 pub mod script;
 pub mod sys;
+pub mod vrrp;
