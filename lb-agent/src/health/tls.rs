@@ -15,7 +15,8 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -128,7 +129,7 @@ enum Reason {
     #[error("the certificate is not accepted: {0}")]
     Certificate(CertificateError),
     #[error("the server ends it with the alert {0:?}")]
-    Alert(rustls::AlertDescription),
+    Alert(AlertDescription),
     #[error("the answer is not TLS")]
     NotTls,
     #[error("{0}")]
@@ -317,6 +318,8 @@ impl From<rustls::Error> for Reason {
                 Self::UnknownIssuer
             }
             rustls::Error::InvalidCertificate(error) => Self::Certificate(error),
+            // What is offered is HTTP/2 alone, or nothing.
+            rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Self::NoHttp2,
             rustls::Error::AlertReceived(alert) => Self::Alert(alert),
             rustls::Error::InvalidMessage(_) => Self::NotTls,
             error => Self::Other(error),

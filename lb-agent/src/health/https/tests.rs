@@ -287,7 +287,7 @@ async fn a_server_that_does_not_agree_to_http2_fails() {
     let words = fault(to, request(None, None, Verify::Nothing, Protocol::Http2)).await;
     assert_eq!(
         words,
-        "TLS with it: the server ends it with the alert NoApplicationProtocol"
+        "TLS with it: the server did not agree to HTTP/2 (ALPN)"
     );
 }
 
