@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
 use lb_common::{Backend, BackendState, Counter, LAYOUT_VERSION, Service, layout::map};
@@ -267,4 +269,18 @@ fn a_host_without_an_agent_says_so() {
     director.agent.restart().unwrap();
     let answers = director.ask("10.1.0.100:80", 3).unwrap();
     assert_eq!(answers.values().sum::<usize>(), 3);
+}
+
+#[test]
+fn clients_of_the_control_socket_that_say_nothing_keep_nobody_waiting_for_long() {
+    let director = Director::up(LAB_CONFIG).unwrap();
+    let socket = director.node().directory().join("run/lb.sock");
+    let silent: Vec<_> = (0..40)
+        .map(|_| UnixStream::connect(&socket).unwrap())
+        .collect();
+    let asked = Instant::now();
+    director.agent.status().unwrap();
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    drop(silent);
 }
