@@ -10,6 +10,7 @@ use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
 use lb_common::{Backend, BackendState, Counter, LAYOUT_VERSION, Service, layout::map};
 use lb_tests::director::{Director, LAB_CONFIG, drops, interface, real_server, service};
 use lb_tests::echo::Echo;
+use nix::sys::signal::Signal;
 
 const UDP: &str = "
 router_id = \"lb1\"
@@ -283,4 +284,14 @@ fn clients_of_the_control_socket_that_say_nothing_keep_nobody_waiting_for_long()
     let took = asked.elapsed();
     assert!(took < Duration::from_secs(6), "{took:?}");
     drop(silent);
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_told_from_one_that_is_not_there() {
+    let mut director = Director::up(LAB_CONFIG).unwrap();
+    director.agent.daemon().signal(Signal::SIGSTOP).unwrap();
+    let error = director.agent.command(&["status"]).unwrap_err().to_string();
+    assert!(error.contains("has not answered within 10 s"), "{error}");
+    director.agent.daemon().signal(Signal::SIGCONT).unwrap();
+    director.agent.status().unwrap();
 }
