@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
 use lb_common::{Backend, BackendState, Counter, LAYOUT_VERSION, Service, layout::map};
 use lb_tests::director::{Director, LAB_CONFIG, drops, interface, real_server, service};
 use lb_tests::echo::Echo;
+use nix::sys::signal::Signal;
 
 const UDP: &str = "
 router_id = \"lb1\"
@@ -267,4 +270,28 @@ fn a_host_without_an_agent_says_so() {
     director.agent.restart().unwrap();
     let answers = director.ask("10.1.0.100:80", 3).unwrap();
     assert_eq!(answers.values().sum::<usize>(), 3);
+}
+
+#[test]
+fn clients_of_the_control_socket_that_say_nothing_keep_nobody_waiting_for_long() {
+    let director = Director::up(LAB_CONFIG).unwrap();
+    let socket = director.node().directory().join("run/lb.sock");
+    let silent: Vec<_> = (0..40)
+        .map(|_| UnixStream::connect(&socket).unwrap())
+        .collect();
+    let asked = Instant::now();
+    director.agent.status().unwrap();
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    drop(silent);
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_told_from_one_that_is_not_there() {
+    let mut director = Director::up(LAB_CONFIG).unwrap();
+    director.agent.daemon().signal(Signal::SIGSTOP).unwrap();
+    let error = director.agent.command(&["status"]).unwrap_err().to_string();
+    assert!(error.contains("has not answered within 10 s"), "{error}");
+    director.agent.daemon().signal(Signal::SIGCONT).unwrap();
+    director.agent.status().unwrap();
 }

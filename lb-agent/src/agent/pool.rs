@@ -199,7 +199,7 @@ impl Pool {
                 .services
                 .iter()
                 .map(|service| service.table_size.slots())
-                .sum(),
+                .fold(0, u32::saturating_add),
         }
     }
 

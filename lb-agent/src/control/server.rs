@@ -23,8 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const QUEUE: usize = 16;
 /// Connections at a time: operators and a monitoring system, with room.
 const CONNECTIONS: usize = 32;
-/// How long a client may take for a line.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take for a line. Well below the patience of our own command line: should all places be taken by
+/// clients that say nothing, whoever waits behind them is still answered.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Who may speak to the agent besides root.
 const GROUP: &str = "lb";
 

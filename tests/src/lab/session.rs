@@ -80,7 +80,7 @@ impl Lab {
             .map(|planned| Node::open(name, planned))
             .collect::<Result<_>>();
         let nodes = nodes.with_context(|| {
-            format!("the lab \"{name}\" is not whole: take it down by `cargo xtask lab down`")
+            format!("the lab \"{name}\" is not whole: take it down by `cargo xtask lab down --name {name}`")
         })?;
         Ok(Self {
             name: name.to_owned(),
