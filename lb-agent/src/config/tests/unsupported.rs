@@ -202,7 +202,7 @@ fn faults_and_what_is_not_built_are_reported_together() {
 #[test]
 fn the_documented_example_is_refused_by_name_only() {
     let report = loaded(EXAMPLE).expect_err("not all of it is built");
-    assert!(report.errors.len() > 20, "{report}");
+    assert!(!report.errors.is_empty(), "{report}");
     for error in &report.errors {
         assert!(error.message.starts_with("not supported yet: "), "{error}");
     }
