@@ -11,6 +11,7 @@ pub mod checksum;
 pub mod control;
 pub mod counter;
 pub mod filter;
+pub mod flow;
 pub mod hash;
 pub mod key;
 pub mod layout;
@@ -18,14 +19,15 @@ pub mod reason;
 pub mod service;
 pub mod slot;
 
-pub use backend::{Backend, BackendState, Mode, NextHop};
+pub use backend::{Backend, BackendState, Mode, NextHop, Tenure};
 pub use control::{Control, Interface, Live, Owner, Station};
 pub use counter::Counter;
+pub use flow::{Flow, FlowState, Segment, Tag};
 pub use key::{Address, ServiceKey};
 pub use layout::LAYOUT_VERSION;
 pub use reason::Reason;
 pub use service::Service;
-pub use slot::Slot;
+pub use slot::{Deadline, Slot};
 
 const _: () = assert!(
     cfg!(target_endian = "little"),

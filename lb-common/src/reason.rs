@@ -89,6 +89,10 @@ reasons! {
     AnsweredTtlExpired = 40, "answered_ttl_expired", Answered, counted: true;
     /// Too large for the way to the real server: the sender was told so ("fragmentation needed", "packet too big").
     AnsweredTooLarge = 41, "answered_too_large", Answered, counted: true;
+    /// The connection's real server was just found dead and may come straight back: its packets are held.
+    RealServerDead = 42, "real_server_dead", Dropped, counted: true;
+    /// The flow table has no room for the flow: it was forwarded, but will not be known again. Counted beside the verdict.
+    NotRemembered = 43, "not_remembered", Forwarded, counted: true;
 }
 
 const _: () = {

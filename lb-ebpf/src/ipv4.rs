@@ -137,6 +137,17 @@ impl Network for Ipv4 {
     }
 
     #[inline(always)]
+    fn keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32 {
+        hash::keyed4(
+            self.header.u32::<12>(),
+            self.header.u32::<16>(),
+            ports,
+            protocol,
+            key,
+        )
+    }
+
+    #[inline(always)]
     fn ttl(&self) -> u8 {
         self.header.u8::<8>()
     }

@@ -152,6 +152,11 @@ impl Network for Ipv6 {
     }
 
     #[inline(always)]
+    fn keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32 {
+        hash::keyed6(&self.source(), &self.destination(), ports, protocol, key)
+    }
+
+    #[inline(always)]
     fn ttl(&self) -> u8 {
         self.header.u8::<7>()
     }

@@ -1,16 +1,23 @@
 //! The XDP program: the life of a packet that arrives at the director.
 //!
 //! Read [`forward`] from top to bottom; each line is a step, and each step is a file. A step that cannot go on answers
-//! with a [`Verdict`], which names its reason. Nothing here waits, allocates, or remembers: what a packet meets was
-//! written into the maps by the agent, and on the hit path no helper is called.
+//! with a [`Verdict`], which names its reason. Nothing here waits or allocates, and only flows that cannot be computed are
+//! remembered: what a packet meets was written into the maps by the agent, and on the hit path no helper is called.
 
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![allow(
+    internal_features,
+    reason = "atomic words are to be had no other way for this target"
+)]
 
+mod atomic;
 #[cfg(feature = "bench")]
 mod bench;
 mod direct;
 mod ethernet;
+mod flow;
 mod frame;
 mod ipv4;
 mod ipv6;
@@ -83,7 +90,10 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
         return Err(Verdict::of_service(Reason::Fragment, service.id));
     }
 
-    let Selected { id, backend } = select::backend(live, service, flow)?;
+    let Selected { id, backend } = select::backend(control, live, service, flow, |key| {
+        let keyed = header.keyed_hash(ports.0, payload.protocol, key);
+        Ok((keyed, transport::segment(frame, &payload)?))
+    })?;
     let count = || stats::count(BACKEND_COUNTERS.get_ptr_mut(id), payload.frame_len(frame));
     let way = |overhead| {
         way::to(

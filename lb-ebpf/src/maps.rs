@@ -6,7 +6,7 @@ use aya_ebpf::{
     btf_maps::{Array, PerCpuArray},
     macros::btf_map,
 };
-use lb_common::{Backend, Control, Counter, Service};
+use lb_common::{Backend, Control, Counter, Service, flow::Bucket};
 
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h).
 const MMAPABLE: usize = 1 << 10;
@@ -41,7 +41,15 @@ pub static REASON_COUNTERS: PerCpuArray<u64, 16384> = PerCpuArray::new();
 /// When each kind of error may be told again, see [`crate::limit`]. Key: the kind. Written and read here only.
 #[btf_map]
 pub static LIMITS: PerCpuArray<u64, 2> = PerCpuArray::new();
+/// The flow table. Key: a bucket, see [`lb_common::Tag::buckets`]. Entries are made and changed here and ended by both
+/// sides; one on probation makes room for a new one, an established one never.
+#[btf_map]
+pub static FLOWS: Array<Bucket, 1, MMAPABLE> = Array::new();
 
 /// Entries of one bank of [`SERVICES`], a power of two.
 #[unsafe(no_mangle)]
 pub static SERVICE_CAPACITY: Global<u32> = Global::new(256);
+
+/// Buckets of [`FLOWS`], a power of two.
+#[unsafe(no_mangle)]
+pub static FLOW_BUCKETS: Global<u32> = Global::new(1);

@@ -32,6 +32,9 @@ pub trait Network: Copy {
     /// Hash of the flow; `ports` in wire order.
     fn flow_hash(&self, ports: u32, protocol: u8) -> u32;
 
+    /// Hash of the flow under a secret key, see [`lb_common::Tag`].
+    fn keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32;
+
     /// Source address, wire order.
     fn source(&self) -> Address;
 

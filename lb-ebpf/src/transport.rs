@@ -4,10 +4,12 @@ use crate::{
     frame::Frame,
     network::{FragmentPart, Payload},
 };
-use lb_common::{Reason, key};
+use lb_common::{Reason, Segment, key};
 
 /// Shortest TCP header, bytes.
 const TCP_HEADER: usize = 20;
+/// Where the flags of a TCP header are, bytes.
+const TCP_FLAGS: usize = 13;
 /// UDP header, bytes.
 const UDP_HEADER: usize = 8;
 /// No transport header begins beyond, in bytes from the frame's start. A bound that holds anyway, for the verifiers of old
@@ -43,5 +45,20 @@ impl Ports {
     #[inline(always)]
     pub fn destination_be(self) -> u16 {
         (self.0 >> 16) as u16
+    }
+}
+
+/// What the packet is to its flow.
+#[inline(always)]
+pub fn segment(frame: Frame, payload: &Payload) -> Result<Segment, Reason> {
+    if payload.protocol == key::UDP {
+        return Ok(Segment::Datagram);
+    }
+    if payload.offset > MAX_OFFSET {
+        return Err(Reason::Truncated);
+    }
+    match frame.bytes::<{ TCP_FLAGS + 1 }>(payload.offset) {
+        Some(header) => Ok(Segment::tcp(header.u8::<TCP_FLAGS>())),
+        None => Err(Reason::Truncated),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use core::ops::Range;
 use lb_common::{
-    Control, Interface, Live, Owner, Reason, Service,
+    Control, Flow, Interface, Live, Owner, Reason, Service,
     control::{INTERFACE_PROBES, INTERFACES, OWNERS},
     filter, hash, key, service,
 };
@@ -29,6 +29,21 @@ impl ControlBlock {
     pub fn live(self) -> Live {
         // SAFETY: in bounds, aligned; volatile because the agent stores to it.
         Live(unsafe { (&raw const (*self.0).live).read_volatile() })
+    }
+
+    /// Ticks of the agents' lives, what flows are dated by.
+    #[inline(always)]
+    pub fn clock(self) -> u32 {
+        // SAFETY: in bounds, aligned; volatile because the agent stores to it.
+        let ticks = unsafe { (&raw const (*self.0).clock).read_volatile() };
+        ticks as u32 & ((1 << Flow::SEEN_BITS) - 1)
+    }
+
+    /// The secret key of flows' tags.
+    #[inline(always)]
+    pub fn flow_key(self) -> u64 {
+        // SAFETY: in bounds, aligned; set once, before the first packet.
+        unsafe { *(&raw const (*self.0).flow_key) }
     }
 
     #[inline(always)]

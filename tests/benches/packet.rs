@@ -5,9 +5,12 @@
 
 use anyhow::{Context as _, ensure};
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
-use lb_agent::datapath::{
-    Desired, Device, NextHop, RealServer, Service, TunnelSource,
-    xdp::{Capacity, Datapath, load_program},
+use lb_agent::{
+    balance::term::Term,
+    datapath::{
+        Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource,
+        xdp::{Capacity, Datapath, load_program},
+    },
 };
 use lb_common::{BackendState, Mode, ServiceKey, key};
 use nix::{
@@ -58,7 +61,7 @@ fn main() -> anyhow::Result<()> {
 
     let mut datapath = Datapath::unpinned(Capacity::SMALLEST)?;
     datapath.writer().grace_passed();
-    datapath.writer().commit(&desired())?;
+    datapath.writer().commit(&desired(), 0)?;
     for program in [
         "bare",
         "forward",
@@ -197,6 +200,7 @@ fn desired() -> Desired {
             tunnel_source: None,
             weight: 1,
             state: BackendState::Up,
+            term: Term::default(),
             next_hop: NextHop::Via {
                 mac: REAL_SERVER_MAC,
                 device: LOOPBACK,
@@ -211,6 +215,7 @@ fn desired() -> Desired {
         owner: 0,
         table: Arc::clone(&table),
         real_servers: real_servers.clone(),
+        flows: FlowRules::default(),
     };
     let tunnelled = |address: &str, source: &str| {
         let address = address.parse().expect("an address");

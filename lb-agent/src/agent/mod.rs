@@ -10,6 +10,8 @@ mod lock;
 mod pool;
 mod report;
 mod start;
+mod sweep;
+mod terms;
 
 pub use devices::DevicesError;
 pub use lock::{Lock, LockError};
@@ -29,15 +31,19 @@ use crate::{
     sys::grace::Grace,
 };
 use interfaces::Interfaces;
+use nix::time::{ClockId, clock_gettime};
 use std::{
     io,
     sync::Arc,
     time::{Duration, Instant},
 };
+use sweep::Sweeper;
+use terms::Terms;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::Interval,
 };
 
 /// How long to wait before a commit that failed is tried again.
@@ -49,6 +55,7 @@ pub struct Agent {
     config: Config,
     started: Instant,
     pool: Pool,
+    terms: Terms,
     datapath: Datapath,
     interfaces: Interfaces,
     netlink: Netlink,
@@ -64,6 +71,9 @@ pub struct Agent {
     waiting: Option<JoinHandle<io::Result<()>>>,
     /// What packets meet is not what is wanted.
     is_dirty: bool,
+    /// Once a second.
+    seconds: Interval,
+    sweeper: Sweeper,
     /// When a failed commit is tried again.
     retry_at: Option<Instant>,
     signals: Signals,
@@ -110,6 +120,8 @@ impl Agent {
                     let _ = answer.send(self.answer(request).await);
                 }
                 passed = wait(&mut self.waiting) => self.on_grace(passed),
+                _ = self.seconds.tick() => self.on_second(),
+                outcome = self.sweeper.outcome() => self.on_swept(outcome),
                 () = sleep_until(retry), if retry.is_some() => self.retry_at = None,
                 _ = self.signals.terminate.recv() => break,
                 _ = self.signals.interrupt.recv() => break,
@@ -129,6 +141,7 @@ impl Agent {
             // Nothing is written after it: its outcome is of no more interest.
             let _ = waiting.await;
         }
+        self.sweeper.stop().await;
         if let Err(error) = self.resolver.shutdown().await {
             tracing::warn!(
                 error = error.with_cause(),
@@ -189,7 +202,10 @@ impl Agent {
             &next_hops,
             &self.links.borrow(),
         );
-        self.pool.desired(&next_hops, devices)
+        let mut desired = self.pool.desired(&next_hops, devices);
+        let way_to = |service: &str, address| self.pool.way_to(service, address, &next_hops);
+        self.terms.apply(&mut desired, way_to, boot_s());
+        desired
     }
 
     /// Commits what has changed, unless the bank to write may still be read: then the end of the grace period comes here
@@ -210,7 +226,7 @@ impl Agent {
         if self.datapath.writer().is_committed(&desired) {
             return;
         }
-        match self.datapath.writer().commit(&desired) {
+        match self.datapath.writer().commit(&desired, boot_s()) {
             Ok(generation) => {
                 tracing::debug!(generation, "committed");
                 self.wait_for_grace();
@@ -236,6 +252,13 @@ impl Agent {
             },
         }
     }
+}
+
+/// Seconds since the host was started, also those it slept: what outlives the agent is dated by them.
+fn boot_s() -> u64 {
+    let time =
+        clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has had this clock since 2.6.39");
+    time.tv_sec().unsigned_abs()
 }
 
 /// The outcome of the grace period under way; pending where there is none.

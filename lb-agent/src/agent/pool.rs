@@ -2,14 +2,16 @@
 //!
 //! Plain data and decisions; no sockets, no clock.
 
+use crate::balance::term::Term;
 use crate::{
     balance::{self, Member, TableSize},
     config::{self, Config, Listen, Protocol},
     datapath::{
-        Desired, Device, NextHop, RealServer, Service, TunnelSource,
+        Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource,
         xdp::{Demand, Inheritance},
     },
     health::{Event, KindError, Maker, State, Target, TargetId},
+    model::Idle,
     network::{self, NextHops},
     script::Runner,
 };
@@ -19,6 +21,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 use targets::Targets;
 
@@ -44,6 +47,7 @@ pub struct PoolService {
     /// Its real servers, in the configuration's order.
     pub real_servers: Vec<PoolRealServer>,
     forwarding: Forwarding,
+    flows: FlowRules,
     table_size: TableSize,
     table: CachedTable,
 }
@@ -110,6 +114,12 @@ pub enum PoolError {
 }
 
 impl Pool {
+    /// The way to a real server that service `name` had, if there is such a service.
+    pub(super) fn way_to(&self, name: &str, address: IpAddr, next_hops: &NextHops) -> Option<Way> {
+        let service = self.services.iter().find(|service| service.name == name)?;
+        Some(service.forwarding.way_to(address, next_hops))
+    }
+
     /// The services of a configuration, every real server up. `runner` sees to the commands of checks.
     ///
     /// # Errors
@@ -283,6 +293,7 @@ impl PoolService {
                 },
                 config::Mode::Dr | config::Mode::Nat | config::Mode::Local => Forwarding::Direct,
             },
+            flows: flow_rules(service),
             table_size,
             table: CachedTable::default(),
         })
@@ -312,6 +323,7 @@ impl PoolService {
             keys: self.keys.clone(),
             owner: ALWAYS_OWNED,
             table: Arc::clone(&self.table.slots),
+            flows: self.flows,
             real_servers: self
                 .real_servers
                 .iter()
@@ -366,11 +378,36 @@ impl PoolRealServer {
     }
 
     fn desired(&self, forwarding: Forwarding, next_hops: &NextHops) -> RealServer {
-        let mode = match forwarding {
-            Forwarding::Direct => Mode::Dr,
-            Forwarding::Tunnel { .. } => Mode::Tun,
+        let way = forwarding.way_to(self.address, next_hops);
+        RealServer {
+            address: self.address,
+            port: self.port.unwrap_or(0),
+            mode: way.mode,
+            tunnel_source: way.tunnel_source,
+            weight: self.weight(),
+            state: self.state,
+            term: Term::default(),
+            next_hop: way.next_hop,
+        }
+    }
+}
+
+/// How packets reach a real server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub mode: Mode,
+    pub next_hop: NextHop,
+    pub tunnel_source: Option<TunnelSource>,
+}
+
+impl Forwarding {
+    /// The way to a real server, by what is known of its next hop.
+    fn way_to(self, address: IpAddr, next_hops: &NextHops) -> Way {
+        let mode = match self {
+            Self::Direct => Mode::Dr,
+            Self::Tunnel { .. } => Mode::Tun,
         };
-        let (mode, next_hop, own_address) = match next_hops.get(&self.address) {
+        let (mode, next_hop, own_address) = match next_hops.get(&address) {
             Some(network::NextHop::Resolved {
                 mac,
                 ifindex,
@@ -387,12 +424,12 @@ impl PoolRealServer {
             Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved, None),
             Some(network::NextHop::Unresolved { .. }) | None => (mode, NextHop::Unresolved, None),
         };
-        let tunnel_source = match forwarding {
-            Forwarding::Tunnel { source } if mode == Mode::Tun => source
-                .filter(|source| source.addr().is_ipv4() == self.address.is_ipv4())
+        let tunnel_source = match self {
+            Self::Tunnel { source } if mode == Mode::Tun => source
+                .filter(|source| source.addr().is_ipv4() == address.is_ipv4())
                 .map(TunnelSource::within)
                 .or(own_address.map(TunnelSource::fixed)),
-            Forwarding::Direct | Forwarding::Tunnel { .. } => None,
+            Self::Direct | Self::Tunnel { .. } => None,
         };
         // Nobody could answer a packet from nowhere.
         let next_hop = if mode == Mode::Tun && tunnel_source.is_none() {
@@ -400,15 +437,29 @@ impl PoolRealServer {
         } else {
             next_hop
         };
-        RealServer {
-            address: self.address,
-            port: self.port.unwrap_or(0),
+        Way {
             mode,
-            tunnel_source,
-            weight: self.weight(),
-            state: self.state,
             next_hop,
+            tunnel_source,
         }
+    }
+}
+
+/// How long flows of the service are known, in whole seconds.
+fn flow_rules(service: &config::Service) -> FlowRules {
+    let seconds = |duration: Duration| duration.as_millis().div_ceil(1000) as u64;
+    let window = match service.protocol {
+        Protocol::Udp => service.udp_learn,
+        Protocol::Tcp | Protocol::Sctp => service.transition,
+    };
+    let idle = service.idle_timeout;
+    FlowRules {
+        window_s: seconds(window),
+        idle: Idle {
+            tcp_s: seconds(idle.tcp) as u32,
+            tcp_fin_s: seconds(idle.tcp_fin) as u32,
+            udp_s: seconds(idle.udp) as u32,
+        },
     }
 }
 

@@ -115,6 +115,7 @@ impl Agent {
             .keys
             .iter()
             .find_map(|key| snapshot.services.get(key));
+        let (flows, moved_by_failover) = id.map_or((0, 0), |&id| self.sweeper.found(id));
         let Some(found) = id.and_then(|id| snapshot.by_id.get(id)) else {
             return ServiceStatus {
                 name: service.name.clone(),
@@ -145,6 +146,10 @@ impl Agent {
                 .iter()
                 .map(|backend| backend.counter.bytes)
                 .sum(),
+            open_slots: found.open,
+            remembering_slots: found.remembering,
+            flows,
+            moved_by_failover,
             real_servers: service.real_servers.iter().map(report).collect(),
             drops: counts(&found.drops),
         }

@@ -4,11 +4,13 @@
 //! before an interface runs the program; what a failed start has made is taken away again.
 
 use super::{
-    Agent, Signals,
+    Agent, Signals, boot_s,
     devices::{self, DevicesError},
     interfaces::Interfaces,
     lock::{Lock, LockError},
     pool::{Pool, PoolError},
+    sweep::Sweeper,
+    terms::Terms,
 };
 use crate::{
     config::Config,
@@ -25,10 +27,14 @@ use nix::{
 };
 use std::{
     io,
+    net::IpAddr,
     path::Path,
     time::{Duration, Instant},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long the first commit waits for next hops that do not answer.
@@ -100,6 +106,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     let lock = Lock::take(&config.control.socket, bpffs)?;
     let scripts = Runner::default();
     let mut pool = Pool::new(&config, &scripts)?;
+    let mut terms = Terms::new(&config);
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
     let links = netlink.links().await?;
@@ -122,10 +129,20 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     };
     tracing::info!("{}", datapath.inheritance().story);
     pool.inherit(datapath.inheritance());
+    let services = pool.services().iter();
+    terms.inherit(
+        services.map(|service| (service.name.as_str(), service.keys.as_slice())),
+        datapath.inheritance(),
+    );
+    let real_servers: Vec<IpAddr> = pool
+        .addresses()
+        .into_iter()
+        .chain(terms.addresses())
+        .collect();
 
-    resolver.set_targets(pool.addresses());
+    resolver.set_targets(real_servers.clone());
     let waited = tokio::select! {
-        () = wait_for_next_hops(&resolver, &pool) => Ok(()),
+        () = wait_for_next_hops(&resolver, &real_servers) => Ok(()),
         _ = signals.terminate.recv() => Err(StartError::Interrupted),
         _ = signals.interrupt.recv() => Err(StartError::Interrupted),
     };
@@ -134,6 +151,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         Ok(()) => {
             bring_up(
                 &mut pool,
+                &mut terms,
                 &mut datapath,
                 &mut interfaces,
                 &chosen,
@@ -177,6 +195,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         next_hops: resolver.next_hops(),
         links: resolver.links(),
         pool,
+        terms,
         datapath,
         interfaces,
         netlink,
@@ -187,6 +206,8 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         requests,
         grace,
         waiting: None,
+        seconds: seconds(),
+        sweeper: Sweeper::default(),
         is_dirty: true,
         retry_at: None,
         signals,
@@ -196,6 +217,13 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     };
     tracing::info!(services = agent.pool.services().len(), "ready");
     Ok(agent)
+}
+
+/// Once a second; one that comes late is not made up for.
+fn seconds() -> Interval {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    seconds
 }
 
 /// A check is an open socket: as many as the administrator allows, not the timid default.
@@ -210,6 +238,7 @@ fn raise_open_files() {
 /// Fills the maps, then has the interfaces run the program.
 async fn bring_up(
     pool: &mut Pool,
+    terms: &mut Terms,
     datapath: &mut Datapath,
     interfaces: &mut Interfaces,
     chosen: &[crate::network::Link],
@@ -228,9 +257,12 @@ async fn bring_up(
     let attach_to = chosen.iter().map(|link| link.index).collect();
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
+    let mut desired = pool.desired(&next_hops, devices);
+    let way_to = |service: &str, address| pool.way_to(service, address, &next_hops);
+    terms.apply(&mut desired, way_to, boot_s());
     datapath
         .writer()
-        .commit(&pool.desired(&next_hops, devices))
+        .commit(&desired, boot_s())
         .map_err(DatapathError::Commit)?;
     datapath.carry_counters().map_err(DatapathError::Maps)?;
     interfaces.attach(&links, datapath, netlink).await?;
@@ -240,8 +272,7 @@ async fn bring_up(
 
 /// Waits until every next hop is known, or until those that are not had their time: the first commit would drop their
 /// packets, which an earlier run's maps still forward.
-async fn wait_for_next_hops(resolver: &Resolver, pool: &Pool) {
-    let addresses = pool.addresses();
+async fn wait_for_next_hops(resolver: &Resolver, addresses: &[IpAddr]) {
     let mut next_hops = resolver.next_hops();
     let known = next_hops.wait_for(|next_hops| {
         addresses.iter().all(|address| {

@@ -5,6 +5,7 @@
 
 pub mod maglev;
 mod size;
+pub mod term;
 mod turns;
 
 pub use maglev::Member;

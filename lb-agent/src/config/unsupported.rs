@@ -2,8 +2,6 @@
 //!
 //! Whoever builds a feature deletes its lines here. A key that has its default value never meets a rule.
 
-use std::time::Duration;
-
 use super::context::{Context, Problem};
 use super::model::{
     Config, Datapath, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler, Service,
@@ -43,19 +41,12 @@ const SERVICE: &[Rule<Service>] = &[
     ("mode", |s| s.mode == Mode::Local, "mode local"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
     ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
-    ("transition", |s| s.transition != secs(900), "windows after a change of the table"),
-    ("udp_learn", |s| s.udp_learn != secs(10), "windows after a change of the table"),
-    ("dead_hold", |s| s.dead_hold != secs(5), "holding connections of a dead server"),
     ("persistence", |s| s.persistence.is_some(), "persistence"),
     ("one_packet", |s| s.one_packet, "scheduling each packet by itself"),
     ("quorum", |s| s.quorum != 1, "a quorum"),
     ("hysteresis", |s| s.hysteresis != 0, "a quorum"),
     ("sorry_server", |s| s.sorry_server.is_some(), "a sorry server"),
     ("slow_start", |s| !s.slow_start.is_zero(), "slow start"),
-    ("drain_timeout", |s| s.drain_timeout != secs(900), "draining"),
-    ("idle_timeout.tcp", |s| s.idle_timeout.tcp != secs(900), "timeouts of flows"),
-    ("idle_timeout.tcp_fin", |s| s.idle_timeout.tcp_fin != secs(120), "timeouts of flows"),
-    ("idle_timeout.udp", |s| s.idle_timeout.udp != secs(300), "timeouts of flows"),
     ("start_down", |s| s.start_down, "starting with real servers down"),
     ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
     ("source", |s| s.source != NatSource::Keep, "mode nat"),
@@ -82,10 +73,6 @@ const REAL_SERVER: &[Rule<RealServer>] = &[
 const CHECK: &[Rule<RealServer>] = &[
     ("check.via", |r| r.check.via != Via::Direct, "checks through the virtual address"),
 ];
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
 
 /// Reports everything in `config` that is not built yet.
 pub(super) fn refuse(cx: &Context, config: &Config) {

@@ -54,6 +54,14 @@ pub struct ServiceStatus {
     pub packets: u64,
     /// Bytes forwarded.
     pub bytes: u64,
+    /// Slots of its table in which flows are told apart by their age, since their owner changed.
+    pub open_slots: u32,
+    /// Slots, besides, some of whose flows are remembered.
+    pub remembering_slots: u32,
+    /// Flows that are remembered, at the last count.
+    pub flows: u64,
+    /// Of these, how many another director would move.
+    pub moved_by_failover: u64,
     /// Its real servers.
     pub real_servers: Vec<RealServerStatus>,
     /// Its packets that were dropped, by reason.
@@ -121,6 +129,13 @@ impl fmt::Display for Status {
                 "{}  {}  {listen}  {} packets, {} bytes",
                 service.name, service.state, service.packets, service.bytes
             )?;
+            if service.open_slots > 0 || service.flows > 0 {
+                writeln!(
+                    f,
+                    "  {} slots in a window, {} flows remembered, {} would be moved by a failover",
+                    service.open_slots, service.flows, service.moved_by_failover
+                )?;
+            }
             for real_server in &service.real_servers {
                 writeln!(
                     f,

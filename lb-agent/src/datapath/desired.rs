@@ -1,5 +1,6 @@
 //! What the data plane is asked to do: plain data, built anew from configuration, health and neighbours.
 
+use crate::{balance::term::Term, model::Idle};
 use ipnet::IpNet;
 use lb_common::{BackendState, Mode, ServiceKey};
 use std::{net::IpAddr, sync::Arc};
@@ -25,8 +26,33 @@ pub struct Service {
     /// Who owns each slot, as positions in `real_servers`; empty: nobody is there to serve. Shared, so that an
     /// unchanged table is known by its address.
     pub table: Arc<[u32]>,
-    /// The real servers, those that are down too.
+    /// The real servers, those that are down too, and those that were removed but keep flows.
     pub real_servers: Vec<RealServer>,
+    /// How long flows are known.
+    pub flows: FlowRules,
+}
+
+/// How long a service's flows are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRules {
+    /// How long flows of before a change of the table are told from new ones, seconds.
+    pub window_s: u64,
+    /// How long a remembered flow may be silent.
+    pub idle: Idle,
+}
+
+impl Default for FlowRules {
+    /// The contract's defaults for TCP.
+    fn default() -> Self {
+        Self {
+            window_s: 900,
+            idle: Idle {
+                tcp_s: 900,
+                tcp_fin_s: 120,
+                udp_s: 300,
+            },
+        }
+    }
 }
 
 /// A real server of a service.
@@ -44,6 +70,8 @@ pub struct RealServer {
     pub weight: u16,
     /// What health says.
     pub state: BackendState,
+    /// What becomes of the flows it has.
+    pub term: Term,
     /// Where its frames go.
     pub next_hop: NextHop,
 }
@@ -88,6 +116,7 @@ impl Service {
         self.name == other.name
             && self.keys == other.keys
             && self.owner == other.owner
+            && self.flows == other.flows
             && (Arc::ptr_eq(&self.table, &other.table) || self.table == other.table)
             && self.real_servers.len() == other.real_servers.len()
             && self

@@ -30,6 +30,8 @@ fn families(reason: Reason) -> &'static [u8] {
         Reason::ExtensionHeaders => &[key::IPV6],
         // 0: frames that carry no IP at all.
         Reason::NotBalanced => &[0, key::IPV4, key::IPV6],
+        // Take a change of the table, see `windows`.
+        Reason::RealServerDead | Reason::NotRemembered => &[],
         Reason::Forwarded
         | Reason::NotAService
         | Reason::Truncated

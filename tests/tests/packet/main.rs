@@ -22,4 +22,5 @@ mod truncation;
 mod tunnels;
 mod verdicts;
 mod vlan;
+mod windows;
 mod world;

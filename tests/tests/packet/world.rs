@@ -4,7 +4,10 @@
 
 use crate::packets;
 use ipnet::IpNet;
-use lb_agent::datapath::{Desired, Device, NextHop, RealServer, Service, TunnelSource, xdp::Maps};
+use lb_agent::{
+    balance::term::Term,
+    datapath::{Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource, xdp::Maps},
+};
 use lb_common::{BackendState, Control, Mode, Owner, ServiceKey, backend::mac_word, key};
 use std::{
     mem::offset_of,
@@ -345,6 +348,7 @@ impl Named {
             tunnel_source: self.tunnel_source(),
             weight: 1,
             state: BackendState::Up,
+            term: Term::default(),
             next_hop: NextHop::Via {
                 mac: self.real_server_mac(0),
                 device: LOOPBACK,
@@ -383,6 +387,7 @@ impl Named {
             owner: self.owner,
             table: self.table().into(),
             real_servers,
+            flows: FlowRules::default(),
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Capacity {
     pub backends: u32,
     /// Slots in all.
     pub slots: u32,
+    /// Buckets of the flow table, a power of two.
+    pub flow_buckets: u32,
 }
 
 /// What a desired state takes.
@@ -37,11 +39,12 @@ pub struct NoRoom {
 }
 
 impl Capacity {
-    /// The smallest maps: 8 tables of 65,537 slots take 4 MiB.
+    /// The smallest maps: 8 tables of 65,537 slots take 4 MiB, a flow table for half a million flows 8 MiB.
     pub const SMALLEST: Self = Self {
         services: 256,
         backends: 1024,
         slots: 8 * 65_537,
+        flow_buckets: 1 << 16,
     };
 
     /// Room for `demand`, and for a change of all of it at once.
@@ -55,6 +58,7 @@ impl Capacity {
                 .next_power_of_two()
                 .max(smallest.backends),
             slots: demand.slots.saturating_mul(3).max(smallest.slots),
+            flow_buckets: smallest.flow_buckets,
         }
     }
 

@@ -11,6 +11,8 @@ mod maps;
 mod object;
 mod pins;
 mod snapshot;
+mod sweep;
+mod windows;
 mod writer;
 
 pub use attach::{AttachError, Attached, GENERIC, Holder, Ladder, Target};
@@ -19,6 +21,8 @@ pub use maps::{Maps, MapsError};
 pub use object::{LoadError, load_program};
 pub use pins::{BPFFS, Found, Pins, PinsError};
 pub use snapshot::{BackendSnapshot, ServiceSnapshot, Snapshot};
+pub use sweep::{Assignment, Swept, SweptService, sweep};
+pub use windows::{View, Windows};
 pub use writer::{CommitError, Writer};
 
 use aya::{Ebpf, programs::Xdp};
@@ -270,14 +274,17 @@ impl Inheritance {
         address: IpAddr,
         port: u16,
     ) -> Option<&BackendSnapshot> {
-        let snapshot = self.snapshot.as_ref()?;
-        let id = keys.iter().find_map(|key| snapshot.services.get(key))?;
-        snapshot
-            .by_id
-            .get(id)?
-            .backends
-            .iter()
+        self.backends(keys)
             .find(|backend| backend.address == address && backend.port == port)
+    }
+
+    /// What the maps said of all real servers of the service with these keys.
+    pub fn backends(&self, keys: &[ServiceKey]) -> impl Iterator<Item = &BackendSnapshot> {
+        let service = self.snapshot.as_ref().and_then(|snapshot| {
+            let id = keys.iter().find_map(|key| snapshot.services.get(key))?;
+            snapshot.by_id.get(id)
+        });
+        service.into_iter().flat_map(|service| &service.backends)
     }
 }
 

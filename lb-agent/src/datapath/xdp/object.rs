@@ -50,11 +50,13 @@ pub fn load(capacity: Capacity, pins: Option<&Path>) -> Result<(Ebpf, Maps), Loa
     let mut loader = EbpfLoader::new();
     loader
         .override_global(constant::SERVICE_CAPACITY, &capacity.services, true)
+        .override_global(constant::FLOW_BUCKETS, &capacity.flow_buckets, true)
         .map_max_entries(map::SERVICES, capacity.services * 2)
         .map_max_entries(map::SLOTS, capacity.slots)
         .map_max_entries(map::BACKENDS, capacity.backends * 2)
         .map_max_entries(map::BACKEND_COUNTERS, capacity.backends)
-        .map_max_entries(map::REASON_COUNTERS, capacity.reason_counters());
+        .map_max_entries(map::REASON_COUNTERS, capacity.reason_counters())
+        .map_max_entries(map::FLOWS, capacity.flow_buckets);
     if let Some(directory) = pins {
         for name in map::ALL {
             loader.map_pin_path(name, directory.join(name));

@@ -7,24 +7,34 @@ use super::{
     bank::{self, BackendKey, Occupied, Plan, WrittenTable},
     capacity::NoRoom,
     maps::{Maps, MapsError},
+    sweep::{Assignment, Swept},
+    windows::{View, Windows},
 };
 use crate::datapath::{
-    Desired, Device,
+    Desired, Device, FlowRules,
     desired::{self, NextHop},
 };
 use lb_common::{
-    Backend, Control, Counter, Interface, Live, Owner, Service, Slot, Station,
+    Backend, Control, Counter, Deadline, Interface, Live, Owner, Service, Slot, Station,
     backend::mac_word,
     control::{ALWAYS_OWNED, INTERFACE_PROBES, INTERFACES, OWNERS, banked},
     filter, hash,
 };
-use std::{collections::HashMap, mem::offset_of, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    mem::offset_of,
+    sync::Arc,
+};
 
 /// The writer of the maps.
 #[derive(Debug)]
 pub struct Writer {
     maps: Arc<Maps>,
     written: HashMap<u16, WrittenTable>,
+    windows: Windows,
+    /// By service id, of the last commit.
+    flow_rules: HashMap<u16, FlowRules>,
     /// The last desired state that was committed.
     committed: Option<Desired>,
     /// A bank was left and no grace period has passed since.
@@ -55,11 +65,14 @@ impl Writer {
     /// A writer for maps that hold what an earlier life of the agent left, or nothing. Packets of a moment ago may
     /// read either bank: it begins by owing a grace period.
     pub fn new(maps: Arc<Maps>) -> Self {
+        draw_flow_key(&maps);
         maps.control
             .store_word(0, owner_offset(ALWAYS_OWNED), Owner::FORWARDS);
         Self {
             maps,
             written: HashMap::new(),
+            windows: Windows::default(),
+            flow_rules: HashMap::new(),
             committed: None,
             owes_grace: true,
         }
@@ -88,11 +101,11 @@ impl Writer {
         self.narrow_filter();
     }
 
-    /// Makes `desired` what packets meet, and returns the new generation.
+    /// Makes `desired` what packets meet, and returns the new generation. `now_s`: seconds of boot time.
     ///
     /// # Errors
     /// Nothing has changed for packets then.
-    pub fn commit(&mut self, desired: &Desired) -> Result<u64, CommitError> {
+    pub fn commit(&mut self, desired: &Desired, now_s: u64) -> Result<u64, CommitError> {
         if self.owes_grace {
             return Err(CommitError::OwesGrace);
         }
@@ -110,12 +123,16 @@ impl Writer {
             self.maps.clear_reasons(id)?;
         }
         let next = live.flipped();
+        self.write_slots(desired, &plan, &occupied, now_s);
         self.write_bank(next.bank(), &plan, &places);
         self.widen_filter(&plan.services);
         self.maps
             .control
             .store_word(0, offset_of!(Control, live), next.0);
         self.owes_grace = true;
+        self.windows.follow(&self.maps, &plan, now_s);
+        let rules = desired.services.iter().map(|service| service.flows);
+        self.flow_rules = plan.ids.iter().copied().zip(rules).collect();
         self.written = plan.tables;
         self.committed = Some(desired.clone());
         Ok(next.generation())
@@ -246,40 +263,92 @@ impl Writer {
             else {
                 continue;
             };
-            let written = entry.slots_len as usize == service.table.len()
-                && service
-                    .table
-                    .iter()
-                    .zip(entry.slots_start..)
-                    .all(|(&owner, slot)| {
-                        ids.get(owner as usize).is_some_and(|&id| {
-                            self.maps.slots.read(slot) == Some(Slot::settled(id))
-                        })
-                    });
+            let table = WrittenTable {
+                start: entry.slots_start,
+                len: entry.slots_len,
+                table: Arc::clone(&service.table),
+                ids,
+            };
+            let fits = service.table.is_empty() || service.table.len() == table.len as usize;
+            let current = |slot| self.maps.slots.read(slot).map(Slot::current);
+            let written = fits
+                && table
+                    .owners()
+                    .zip(table.start..)
+                    .all(|(owner, slot)| current(slot) == Some(owner));
             if written {
-                tables.insert(
-                    entry.id,
-                    WrittenTable {
-                        start: entry.slots_start,
-                        table: Arc::clone(&service.table),
-                        ids,
-                    },
-                );
+                tables.insert(entry.id, table);
             }
         }
         tables
     }
 
-    fn write_bank(&self, bank: u32, plan: &Plan, places: &HashMap<u32, u16>) {
-        let capacity = self.maps.capacity();
-        for id in &plan.unwritten {
+    /// Writes the tables that are not there yet. A slot that has another owner than in the live table opens a window.
+    fn write_slots(&self, desired: &Desired, plan: &Plan, occupied: &Occupied, now_s: u64) {
+        for (service, id) in desired.services.iter().zip(&plan.ids) {
+            if !plan.unwritten.contains(id) {
+                continue;
+            }
             let table = &plan.tables[id];
-            for (&owner, slot) in table.table.iter().zip(table.start..) {
-                self.maps
-                    .slots
-                    .write(slot, Slot::settled(table.ids[owner as usize]));
+            let window_s = service.flows.window_s;
+            let before = occupied
+                .slots(*id)
+                .filter(|&(_, len)| len == table.len && window_s > 0);
+            let end = Deadline::after(now_s, window_s);
+            for (at, owner) in (0..).zip(table.owners()) {
+                let before = before.and_then(|(start, _)| self.maps.slots.read(start + at));
+                let slot = match before {
+                    Some(slot) => slot.owned_by(owner, end),
+                    None => Slot::settled(owner),
+                };
+                self.maps.slots.write(table.start + at, slot);
             }
         }
+    }
+
+    /// Ends the windows whose time has come; returns how many slots that were.
+    pub fn end_windows(&mut self, now_s: u64) -> usize {
+        self.windows.end(&self.maps, now_s)
+    }
+
+    /// The windows that are open, and slots whose flows are remembered.
+    pub fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
+    /// What a sweep of the flow table needs to know.
+    pub fn assignments(&self) -> Vec<Assignment> {
+        let views = self.windows.views().into_iter();
+        let assign = |view: View| {
+            let idle = self.flow_rules.get(&view.service)?.idle;
+            Some(Assignment { view, idle })
+        };
+        views.filter_map(assign).collect()
+    }
+
+    /// Settles the slots in which a sweep found no flow. A grace period must have passed between [`Self::assignments`]
+    /// and the sweep.
+    pub fn forget(&mut self, assignments: &[Assignment], swept: &Swept, now_s: u64) {
+        for assignment in assignments {
+            let found = swept.services.get(&assignment.view.service);
+            let is_remembered = |place| found.is_some_and(|found| found.is_remembered(place));
+            self.windows
+                .forget(&self.maps, assignment.view, is_remembered, now_s);
+        }
+    }
+
+    /// Counts one more second of an agent's life: what flows are dated by. Called once a second; where it comes late, no
+    /// flow has grown old meanwhile.
+    pub fn tick(&self) {
+        let offset = offset_of!(Control, clock);
+        let clock = self.maps.control.load_word(0, offset);
+        self.maps
+            .control
+            .store_word(0, offset, clock.wrapping_add(1));
+    }
+
+    fn write_bank(&self, bank: u32, plan: &Plan, places: &HashMap<u32, u16>) {
+        let capacity = self.maps.capacity();
         for (place, &entry) in (0..).zip(&plan.services) {
             self.maps.services.write(banked(bank, place), entry);
         }
@@ -388,6 +457,16 @@ impl Writer {
                 self.maps.control.store_word(0, filter_offset(word), bits);
             }
         }
+    }
+}
+
+/// Draws the secret that flows' tags depend on, where the maps are new.
+fn draw_flow_key(maps: &Maps) {
+    let offset = offset_of!(Control, flow_key);
+    if maps.control.load_word(0, offset) == 0 {
+        // Seeded by the kernel; a table of flows is no safe: SipHash of nothing is secret enough.
+        let key = RandomState::new().build_hasher().finish();
+        maps.control.store_word(0, offset, key | 1);
     }
 }
 

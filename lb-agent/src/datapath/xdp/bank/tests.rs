@@ -1,8 +1,9 @@
 //! Plans: what they keep, what they never touch, and when there is no room.
 
 use super::*;
+use crate::balance::term::Term;
 use crate::datapath::{
-    desired::{NextHop, RealServer, Service as DesiredService},
+    desired::{FlowRules, NextHop, RealServer, Service as DesiredService},
     xdp::Demand,
 };
 use lb_common::{BackendState, Mode};
@@ -13,6 +14,7 @@ const CAPACITY: Capacity = Capacity {
     services: 64,
     backends: 32,
     slots: 100,
+    flow_buckets: 1,
 };
 
 fn real_server(number: u32) -> RealServer {
@@ -23,6 +25,7 @@ fn real_server(number: u32) -> RealServer {
         tunnel_source: None,
         weight: 1,
         state: BackendState::Up,
+        term: Term::default(),
         next_hop: NextHop::Unresolved,
     }
 }
@@ -43,6 +46,10 @@ fn service(number: u32, real_servers: &[u32], slots: u32) -> DesiredService {
             .iter()
             .map(|&number| real_server(number))
             .collect(),
+        flows: FlowRules {
+            window_s: 0,
+            ..FlowRules::default()
+        },
     }
 }
 
