@@ -5,13 +5,15 @@ use crate::{
     config::{self, Loaded},
     control::{
         client,
-        protocol::{Request, Response},
+        protocol::{Request, Response, ServerVerb},
         server,
     },
     datapath::xdp,
     log,
     network::{Resolver, ResolverOptions},
 };
+mod check_now;
+mod genhash;
 mod host;
 
 use anyhow::{Context as _, bail};
@@ -19,6 +21,7 @@ use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    str::FromStr,
 };
 
 /// An edge load balancer: XDP forwarding, health checks, one configuration file.
@@ -51,12 +54,77 @@ enum Verb {
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
+    /// Do something with real servers of a service, kept over restarts until it is undone.
+    Server {
+        /// What to do.
+        #[command(subcommand)]
+        verb: ServerArgs,
+        /// The agent's control socket.
+        #[arg(long, global = true, value_name = "PATH", default_value = SOCKET)]
+        socket: PathBuf,
+    },
+    /// Make the checks of one real server once, and show each step.
+    CheckNow {
+        /// The service's name.
+        service: String,
+        /// The real server's address, as the status shows it.
+        real_server: String,
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/lb/lb.toml")]
+        config: PathBuf,
+    },
+    /// Print the digest of what a server answers, for `digest` of an http or https check.
+    Genhash(genhash::Args),
     /// Take the data plane away: programs, attachments, maps and kept neighbours. Only while no agent runs.
     Unload {
         /// The agent's control socket, by which a running one is known.
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
+}
+
+/// What to do with real servers.
+#[derive(Debug, Subcommand)]
+enum ServerArgs {
+    /// Give them nothing any more, at once: their connections are moved to others.
+    Disable(Servers),
+    /// Let them serve again, as health allows.
+    Enable(Servers),
+    /// Give them another weight.
+    Weight {
+        #[command(flatten)]
+        servers: Servers,
+        /// 0 to 65535, or `configured` for that of the configuration.
+        weight: Weight,
+    },
+}
+
+/// A weight that the operator sets; `None`: the configured one.
+#[derive(Clone, Copy, Debug)]
+struct Weight(Option<u16>);
+
+impl FromStr for Weight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "configured" {
+            return Ok(Self(None));
+        }
+        let expected = |error| format!("{error}; expected 0..65535 or `configured`");
+        text.parse()
+            .map(|weight| Self(Some(weight)))
+            .map_err(expected)
+    }
+}
+
+/// Which real servers.
+#[derive(Debug, clap::Args)]
+struct Servers {
+    /// The service's name.
+    service: String,
+    /// Their addresses, as the status shows them.
+    #[arg(required = true, value_name = "REAL_SERVER")]
+    real_servers: Vec<String>,
 }
 
 /// The control socket's default, as in the configuration.
@@ -71,6 +139,13 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Run { config } => run(&config),
         Verb::Check { file } => check(&file),
         Verb::Status { json, socket } => status(&socket, json),
+        Verb::Server { verb, socket } => server(&socket, verb),
+        Verb::CheckNow {
+            service,
+            real_server,
+            config,
+        } => check_now(&config, &service, &real_server),
+        Verb::Genhash(args) => genhash::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Unload { socket } => unload(&socket),
     }
 }
@@ -100,6 +175,16 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn check_now(file: &Path, service: &str, real_server: &str) -> anyhow::Result<ExitCode> {
+    match config::load(file) {
+        Ok(loaded) => check_now::run(&loaded.config, service, real_server),
+        Err(report) => {
+            eprintln!("{report}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 fn check(file: &Path) -> anyhow::Result<ExitCode> {
@@ -137,6 +222,33 @@ fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
     match client::ask(socket, Request::Status)? {
         Response::Status(status) if json => println!("{}", serde_json::to_string_pretty(&status)?),
         Response::Status(status) => print!("{status}"),
+        Response::Done(lines) => lines.iter().for_each(|line| println!("{line}")),
+        Response::Error(error) => bail!("{error}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn server(socket: &Path, verb: ServerArgs) -> anyhow::Result<ExitCode> {
+    let (verb, servers) = match verb {
+        ServerArgs::Disable(servers) => (ServerVerb::Disable, servers),
+        ServerArgs::Enable(servers) => (ServerVerb::Enable, servers),
+        ServerArgs::Weight {
+            servers,
+            weight: Weight(weight),
+        } => (ServerVerb::Weight { weight }, servers),
+    };
+    let Servers {
+        service,
+        real_servers,
+    } = servers;
+    let request = Request::Server {
+        verb,
+        service,
+        real_servers,
+    };
+    match client::ask(socket, request)? {
+        Response::Done(lines) => lines.iter().for_each(|line| println!("{line}")),
+        Response::Status(_) => bail!("the agent answers another question"),
         Response::Error(error) => bail!("{error}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -169,4 +281,29 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_weight_is_a_number_or_the_configured_one() {
+        assert_eq!(
+            "configured".parse::<Weight>().map(|weight| weight.0),
+            Ok(None)
+        );
+        assert_eq!(
+            "65535".parse::<Weight>().map(|weight| weight.0),
+            Ok(Some(65535))
+        );
+        let error = "65536".parse::<Weight>().map(|weight| weight.0);
+        assert!(error.is_err_and(|error| error.contains("expected 0..65535 or `configured`")));
+    }
 }

@@ -9,6 +9,7 @@ pub mod datapath;
 pub mod health;
 mod log;
 pub mod network;
+pub mod notify;
 pub mod script;
 pub mod sys;
 pub mod vrrp;

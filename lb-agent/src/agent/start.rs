@@ -8,6 +8,7 @@ use super::{
     devices::{self, DevicesError},
     interfaces::Interfaces,
     lock::{Lock, LockError},
+    operator::{Operator, OperatorError},
     pool::{Pool, PoolError},
 };
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
     health,
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
+    notify::{self, Notifier},
     script::Runner,
     sys::grace::Grace,
 };
@@ -51,6 +53,9 @@ pub enum StartError {
     /// The configuration was not validated.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// What the operator has said before cannot be read.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// The network cannot be watched.
     #[error("{}", .0.with_cause())]
     Network(NetworkError),
@@ -99,6 +104,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     Pins::look(bpffs)?;
     let lock = Lock::take(&config.control.socket, bpffs)?;
     let scripts = Runner::default();
+    let operator = Operator::recall()?;
     let mut pool = Pool::new(&config, &scripts)?;
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
@@ -122,6 +128,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     };
     tracing::info!("{}", datapath.inheritance().story);
     pool.inherit(datapath.inheritance());
+    pool.recall(operator.words());
 
     resolver.set_targets(pool.addresses());
     let waited = tokio::select! {
@@ -183,6 +190,8 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         resolver,
         checks,
         scripts,
+        notifier: Notifier::spawn(notify::TIMEOUT),
+        operator,
         events,
         requests,
         grace,
@@ -230,7 +239,7 @@ async fn bring_up(
     let devices = devices::describe(&attach_to, &next_hops, &links);
     datapath
         .writer()
-        .commit(&pool.desired(&next_hops, devices))
+        .commit(&pool.desired(&next_hops, devices, Instant::now()))
         .map_err(DatapathError::Commit)?;
     datapath.carry_counters().map_err(DatapathError::Maps)?;
     interfaces.attach(&links, datapath, netlink).await?;

@@ -49,24 +49,14 @@ const SERVICE: &[Rule<Service>] = &[
     ("dead_hold", |s| s.dead_hold != secs(5), "holding connections of a dead server"),
     ("persistence", |s| s.persistence.is_some(), "persistence"),
     ("one_packet", |s| s.one_packet, "scheduling each packet by itself"),
-    ("quorum", |s| s.quorum != 1, "a quorum"),
-    ("hysteresis", |s| s.hysteresis != 0, "a quorum"),
-    ("sorry_server", |s| s.sorry_server.is_some(), "a sorry server"),
-    ("slow_start", |s| !s.slow_start.is_zero(), "slow start"),
     ("drain_timeout", |s| s.drain_timeout != secs(900), "draining"),
     ("idle_timeout.tcp", |s| s.idle_timeout.tcp != secs(900), "timeouts of flows"),
     ("idle_timeout.tcp_fin", |s| s.idle_timeout.tcp_fin != secs(120), "timeouts of flows"),
     ("idle_timeout.udp", |s| s.idle_timeout.udp != secs(300), "timeouts of flows"),
-    ("start_down", |s| s.start_down, "starting with real servers down"),
     ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
     ("source", |s| s.source != NatSource::Keep, "mode nat"),
     ("nat_direct", |s| !s.nat_direct.is_empty(), "mode nat"),
     ("tun_source", |s| s.tun_source.is_some(), "mode tun"),
-    ("notify.up", |s| s.notify.up.is_some(), "notification"),
-    ("notify.down", |s| s.notify.down.is_some(), "notification"),
-    ("notify.real_server_up", |s| s.notify.real_server_up.is_some(), "notification"),
-    ("notify.real_server_down", |s| s.notify.real_server_down.is_some(), "notification"),
-    ("notify.user", |s| s.notify.user.is_some(), "notification"),
 ];
 
 #[rustfmt::skip]
@@ -74,9 +64,6 @@ const REAL_SERVER: &[Rule<RealServer>] = &[
     ("on_failure", |r| r.on_failure != OnFailure::Remove, "draining a failed real server"),
     ("max_connections", |r| r.max_connections != 0, "limits of connections"),
     ("min_connections", |r| r.min_connections != 0, "limits of connections"),
-    ("notify.up", |r| r.notify.up.is_some(), "notification"),
-    ("notify.down", |r| r.notify.down.is_some(), "notification"),
-    ("notify.user", |r| r.notify.user.is_some(), "notification"),
 ];
 
 /// Keys of a check, written on the real server or on its service.
