@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    agent::{self, Lock, StartError},
+    agent::{self, Lock, Pool, StartError},
     config::{self, Loaded},
     control::{
         client,
@@ -11,10 +11,12 @@ use crate::{
     datapath::xdp,
     log,
     network::{Resolver, ResolverOptions},
+    script::Runner,
 };
 mod check_now;
 mod genhash;
 mod host;
+mod output;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
@@ -154,7 +156,7 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
         Err(report) => {
-            eprintln!("{report}");
+            output::complain(&report);
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -181,7 +183,7 @@ fn check_now(file: &Path, service: &str, real_server: &str) -> anyhow::Result<Ex
     match config::load(file) {
         Ok(loaded) => check_now::run(&loaded.config, service, real_server),
         Err(report) => {
-            eprintln!("{report}");
+            output::complain(&report);
             Ok(ExitCode::FAILURE)
         }
     }
@@ -197,22 +199,27 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
         }) => {
             warnings.extend(host::warnings(&config, &places));
             for warning in &warnings {
-                eprintln!("{warning}\n");
+                output::complain(&format_args!("{warning}\n"));
+            }
+            if let Err(error) = Pool::new(&config, &Runner::default()) {
+                output::complain(&format_args!(
+                    "warning: on this host it would not be started: {error}\n"
+                ));
             }
             let real_servers: usize = config
                 .services
                 .iter()
                 .map(|service| service.real_servers.len())
                 .sum();
-            println!(
-                "{}: valid, {} services, {real_servers} real servers",
+            output::say(&format_args!(
+                "{}: valid, {} services, {real_servers} real servers\n",
                 file.display(),
                 config.services.len()
-            );
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
-            eprintln!("{report}");
+            output::complain(&report);
             Ok(ExitCode::FAILURE)
         }
     }
@@ -220,9 +227,14 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
 
 fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
     match client::ask(socket, Request::Status)? {
-        Response::Status(status) if json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Response::Status(status) => print!("{status}"),
-        Response::Done(lines) => lines.iter().for_each(|line| println!("{line}")),
+        Response::Status(status) if json => {
+            output::say(&format_args!(
+                "{}\n",
+                serde_json::to_string_pretty(&status)?
+            ))?;
+        }
+        Response::Status(status) => output::say(&status)?,
+        Response::Done(_) => bail!("the agent answers another question"),
         Response::Error(error) => bail!("{error}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -247,7 +259,7 @@ fn server(socket: &Path, verb: ServerArgs) -> anyhow::Result<ExitCode> {
         real_servers,
     };
     match client::ask(socket, request)? {
-        Response::Done(lines) => lines.iter().for_each(|line| println!("{line}")),
+        Response::Done(lines) => output::say(&format_args!("{}\n", lines.join("\n")))?,
         Response::Status(_) => bail!("the agent answers another question"),
         Response::Error(error) => bail!("{error}"),
     }
@@ -258,9 +270,9 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     let bpffs = Path::new(xdp::BPFFS);
     xdp::Pins::look(bpffs)?;
     let _lock = Lock::take(socket, bpffs)?;
-    let removed = xdp::unload(bpffs)?;
     // What an agent that was killed could not take away itself.
     server::remove_stale(socket)?;
+    let removed = xdp::unload(bpffs)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -273,10 +285,10 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     });
     neighbours.map_err(|error| anyhow::anyhow!("{}", error.with_cause()))?;
     match removed.len() {
-        0 => println!("nothing was loaded"),
+        0 => output::say(&"nothing was loaded\n")?,
         _ => {
             for path in &removed {
-                println!("removed {}", path.display());
+                output::say(&format_args!("removed {}\n", path.display()))?;
             }
         }
     }

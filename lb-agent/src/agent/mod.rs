@@ -118,7 +118,7 @@ impl Agent {
                 Ok(()) = self.links.changed() => self.on_links().await,
                 Some((request, answer)) = self.requests.recv() => {
                     // Fails only where the client has gone.
-                    let _ = answer.send(self.answer(request));
+                    let _ = answer.send(self.answer(request).await);
                 }
                 passed = wait(&mut self.waiting) => self.on_grace(passed),
                 () = sleep_until(retry), if retry.is_some() => self.retry_at = None,
@@ -255,9 +255,9 @@ impl Agent {
         self.waiting = Some(tokio::task::spawn_blocking(move || grace.wait()));
     }
 
-    fn answer(&mut self, request: Request) -> Response {
+    async fn answer(&mut self, request: Request) -> Response {
         match request {
-            Request::Status => match self.report() {
+            Request::Status => match self.report().await {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Error(format!("read the maps: {error}")),
             },

@@ -23,6 +23,7 @@ use std::{
 use targets::Targets;
 
 mod change;
+mod forwarding;
 mod real_server;
 mod service;
 mod targets;
@@ -170,7 +171,7 @@ impl Pool {
                 .services
                 .iter()
                 .map(|service| service.table_size.slots())
-                .sum(),
+                .fold(0, u32::saturating_add),
         }
     }
 

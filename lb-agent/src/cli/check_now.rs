@@ -2,12 +2,13 @@
 //!
 //! Made by this process, from the configuration: it needs no running agent, and changes nothing about one.
 
+use super::output;
 use crate::{
     agent::Pool,
     config::Config,
     health::{
         Outcome,
-        deadline::{Deadline, Steps},
+        deadline::{Deadline, Step, Steps},
     },
     script::Runner,
 };
@@ -61,30 +62,23 @@ pub fn run(config: &Config, service: &str, real_server: &str) -> anyhow::Result<
         runner.finish().await;
         (outcome, took)
     });
-    for step in steps.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        println!(
-            "{:9.1} ms  {}",
-            step.after.as_secs_f64() * 1000.0,
-            step.what
-        );
-    }
-    let took = took.as_secs_f64() * 1000.0;
-    Ok(match outcome {
-        Outcome::Passed => {
-            println!("{took:9.1} ms  passed");
-            ExitCode::SUCCESS
-        }
+    let mut lines = steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (what, status) = match outcome {
+        Outcome::Passed => ("passed".to_owned(), ExitCode::SUCCESS),
         Outcome::Weighed(weight) => {
-            println!("{took:9.1} ms  passed, the weight found is {weight}");
-            ExitCode::SUCCESS
+            let what = format!("passed, the weight found is {weight}");
+            (what, ExitCode::SUCCESS)
         }
-        Outcome::Failed(reason) => {
-            println!("{took:9.1} ms  failed: {reason}");
-            ExitCode::FAILURE
-        }
+        Outcome::Failed(reason) => (format!("failed: {reason}"), ExitCode::FAILURE),
         Outcome::Inconclusive(reason) => {
-            println!("{took:9.1} ms  could not be made: {reason}");
-            ExitCode::FAILURE
+            let what = format!("could not be made: {reason}");
+            (what, ExitCode::FAILURE)
         }
-    })
+    };
+    lines.push(Step { after: took, what });
+    for Step { after, what } in lines {
+        let ms = after.as_secs_f64() * 1000.0;
+        output::say(&format_args!("{ms:9.1} ms  {what}\n"))?;
+    }
+    Ok(status)
 }

@@ -1,5 +1,6 @@
 //! `lb-agent genhash`: the digest of what a server answers now, for `digest` of an http or https check.
 
+use super::output;
 use crate::health::{
     deadline::Deadline,
     http::{self, Answer},
@@ -77,8 +78,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     })?;
     let Answer { status, body } = answer;
     let body = body.context("no body was read")?;
-    eprintln!("HTTP {status} from {to}, {} bytes", body.bytes);
-    println!("{}", body.digest.context("no digest was made")?);
+    let digest = body.digest.context("no digest was made")?;
+    output::complain(&format_args!(
+        "HTTP {status} from {to}, {} bytes",
+        body.bytes
+    ));
+    output::say(&format_args!("{digest}\n"))?;
     Ok(())
 }
 

@@ -40,7 +40,6 @@ const SERVICE: &[Rule<Service>] = &[
     ("protocol", |s| s.protocol == Protocol::Sctp, "SCTP"),
     ("vrrp", |s| s.vrrp.is_some(), "services that follow a VRRP instance"),
     ("mode", |s| s.mode == Mode::Nat, "mode nat"),
-    ("mode", |s| s.mode == Mode::Tun, "mode tun"),
     ("mode", |s| s.mode == Mode::Local, "mode local"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
     ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
@@ -56,7 +55,6 @@ const SERVICE: &[Rule<Service>] = &[
     ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
     ("source", |s| s.source != NatSource::Keep, "mode nat"),
     ("nat_direct", |s| !s.nat_direct.is_empty(), "mode nat"),
-    ("tun_source", |s| s.tun_source.is_some(), "mode tun"),
 ];
 
 #[rustfmt::skip]

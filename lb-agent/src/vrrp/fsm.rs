@@ -232,8 +232,8 @@ impl Machine {
     /// Every pair of a state and an event.
     fn step(&mut self, event: Event, actions: &mut Vec<Action>) {
         use Local::{
-            AddressesChanged, Claim, Down, Parameters, Priority, Promote, Release, Start, Stop, Up,
-            Yield,
+            AddressesChanged, Adopt, Claim, Down, Parameters, Priority, Promote, Release, Start,
+            Stop, Up, Yield,
         };
         match (self.role, event) {
             (Role::Init, Event::Advert(_)) => self.count(Count::IgnoredInInit),
@@ -253,7 +253,8 @@ impl Machine {
             (Role::Master(master), Event::Timer) => self.master_turn(master, actions),
 
             (Role::Init, Event::Local(Start)) => self.start(Cause::Started, actions),
-            (Role::Backup(_) | Role::Master(_) | Role::Fault, Event::Local(Start)) => {}
+            (Role::Init, Event::Local(Adopt)) => self.adopt(actions),
+            (Role::Backup(_) | Role::Master(_) | Role::Fault, Event::Local(Start | Adopt)) => {}
 
             (Role::Init, Event::Local(Stop)) => {}
             (Role::Backup(_) | Role::Fault, Event::Local(Stop)) => {
@@ -384,6 +385,17 @@ impl Machine {
         } else {
             self.enter(Role::Backup(Backup::new(self.now)), cause, actions);
         }
+    }
+
+    /// Goes on where an earlier life of the agent was cut off.
+    fn adopt(&mut self, actions: &mut Vec<Action>) {
+        if !self.faults.is_empty() {
+            return self.start(Cause::Started, actions);
+        }
+        actions.extend([Action::SetOwnership(Ownership::Ours), Action::AddAddresses]);
+        self.count(Count::BecameMaster);
+        let master = Master::adopting(&self.parameters, self.now);
+        self.enter(Role::Master(master), Cause::Adopted, actions);
     }
 
     fn promote(&mut self, cause: Cause, actions: &mut Vec<Action>) {

@@ -104,13 +104,17 @@ impl Node {
         }
     }
 
-    /// All instances take part from now on.
+    /// All instances take part from now on. The addresses of those in `left_behind` are here, left by an earlier life of
+    /// the agent that was cut off; where that is not so of all that move together, it does not count.
     #[must_use = "steps are to be carried out"]
-    pub fn start(&mut self, now: Instant) -> Vec<Step> {
+    pub fn start(&mut self, left_behind: &BTreeSet<usize>, now: Instant) -> Vec<Step> {
         let mut steps = Vec::new();
         self.weigh(now, &mut steps);
         for instance in 0..self.instances.len() {
-            self.local(instance, Local::Start, now, &mut steps);
+            let members = self.moving_with(instance);
+            let adopts = members.iter().all(|member| left_behind.contains(member));
+            let event = if adopts { Local::Adopt } else { Local::Start };
+            self.local(instance, event, now, &mut steps);
         }
         self.move_together(now, &mut steps);
         steps

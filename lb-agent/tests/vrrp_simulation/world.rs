@@ -1,7 +1,7 @@
 //! The hosts and the networks between them, moved along by events in order of time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -222,7 +222,7 @@ impl<'a> World<'a> {
             let _ = node.on_condition(source, condition, now);
         }
         self.hosts[host].node = Some(node);
-        self.tell(host, |node, now| node.start(now))
+        self.tell(host, |node, now| node.start(&BTreeSet::new(), now))
     }
 
     pub fn resume(&mut self, host: usize) -> Result<(), Broken> {

@@ -3,16 +3,15 @@
 use super::{
     PoolError,
     change::{Change, Commands, UpDown},
+    forwarding::Receiver,
     targets::Targets,
 };
 use crate::{
     balance::{Ramp, ramp},
     config,
-    datapath::{NextHop, RealServer},
     health::{Event, State, Target},
-    network::{self, NextHops},
 };
-use lb_common::{BackendState, Mode};
+use lb_common::BackendState;
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
@@ -253,42 +252,13 @@ impl PoolRealServer {
         Some(change)
     }
 
-    pub(super) fn desired(&self, next_hops: &NextHops) -> RealServer {
-        desired(
-            self.address,
-            self.port,
-            self.weight(),
-            self.state,
-            next_hops,
-        )
-    }
-}
-
-/// What the data plane is told about one that packets may go to.
-pub(super) fn desired(
-    address: IpAddr,
-    port: Option<u16>,
-    weight: u16,
-    state: BackendState,
-    next_hops: &NextHops,
-) -> RealServer {
-    let (mode, next_hop) = match next_hops.get(&address) {
-        Some(network::NextHop::Resolved { mac, ifindex, .. }) => (
-            Mode::Dr,
-            NextHop::Via {
-                mac: *mac,
-                device: *ifindex,
-            },
-        ),
-        Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved),
-        Some(network::NextHop::Unresolved { .. }) | None => (Mode::Dr, NextHop::Unresolved),
-    };
-    RealServer {
-        address,
-        port: port.unwrap_or(0),
-        mode,
-        weight,
-        state,
-        next_hop,
+    /// As packets may go to it.
+    pub(super) fn receiver(&self) -> Receiver {
+        Receiver {
+            address: self.address,
+            port: self.port,
+            weight: self.weight(),
+            state: self.state,
+        }
     }
 }

@@ -3,7 +3,8 @@
 use super::{
     PoolError,
     change::{Change, Commands, UpDown},
-    real_server::{self, PoolRealServer},
+    forwarding::{Forwarding, Receiver},
+    real_server::PoolRealServer,
     targets::Targets,
 };
 use crate::{
@@ -35,6 +36,7 @@ pub struct PoolService {
     /// Who serves while it is down.
     pub sorry_server: Option<Endpoint>,
     pub(super) table_size: TableSize,
+    forwarding: Forwarding,
     quorum: Quorum,
     commands: UpDown,
     table: CachedTable,
@@ -82,6 +84,7 @@ impl PoolService {
             real_servers: real_servers.collect::<Result<_, _>>()?,
             sorry_server: service.sorry_server,
             table_size,
+            forwarding: Forwarding::of(service),
             quorum: Quorum::new(service.quorum, service.hysteresis, whole.sum()),
             commands: own_commands.map_err(|source| PoolError::Notify {
                 service: service.name.clone(),
@@ -205,20 +208,24 @@ impl PoolService {
                 .into();
             self.table = CachedTable { members, slots };
         }
-        let own = self
-            .real_servers
-            .iter()
-            .map(|real_server| real_server.desired(next_hops));
+        let own = self.real_servers.iter().map(PoolRealServer::receiver);
         // Always there, so that the way to it is known when it is needed.
-        let sorry = self.sorry_server.map(|sorry| {
-            real_server::desired(sorry.address, sorry.port, 1, BackendState::Up, next_hops)
+        let sorry = self.sorry_server.map(|sorry| Receiver {
+            address: sorry.address,
+            port: sorry.port,
+            weight: 1,
+            state: BackendState::Up,
         });
+        let forwarding = self.forwarding;
         Service {
             name: self.name.clone(),
             keys: self.keys.clone(),
             owner: ALWAYS_OWNED,
             table: Arc::clone(&self.table.slots),
-            real_servers: own.chain(sorry).collect(),
+            real_servers: own
+                .chain(sorry)
+                .map(|receiver| forwarding.desired(receiver, next_hops))
+                .collect(),
         }
     }
 }

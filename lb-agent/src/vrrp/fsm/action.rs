@@ -73,6 +73,8 @@ pub enum Cause {
     Started,
     /// The instance owns the addresses and need not wait for anyone.
     AddressOwner,
+    /// The addresses were still here when the agent started.
+    Adopted,
     /// No advert came for as long as a backup waits.
     Silence {
         /// Who was master, if anyone was heard.
@@ -114,8 +116,8 @@ pub enum Cause {
     Overslept {
         /// Who took over.
         master: IpAddr,
-        /// How long nothing was said.
-        slept: Duration,
+        /// How long nothing was said; `None`: an earlier life of the agent spoke last.
+        slept: Option<Duration>,
     },
     /// Something the instance depends on is down.
     Down {
@@ -175,12 +177,21 @@ impl fmt::Display for Cause {
                     "{master} has our priority of {priority} and the higher address"
                 )
             }
-            Self::Overslept { master, slept } => {
-                write!(
-                    f,
-                    "{master} took over while nothing was sent for {slept:.3?}"
-                )
-            }
+            Self::Overslept {
+                master,
+                slept: Some(slept),
+            } => write!(
+                f,
+                "{master} took over while nothing was sent for {slept:.3?}"
+            ),
+            Self::Overslept {
+                master,
+                slept: None,
+            } => write!(f, "{master} took over while the agent was gone"),
+            Self::Adopted => write!(
+                f,
+                "an earlier life of the agent was master and left the addresses here"
+            ),
             Self::Down { source } => write!(f, "{source} is down"),
             Self::Recovered { source } => write!(f, "{source} is up again"),
             Self::Released => write!(f, "released by the operator"),

@@ -23,6 +23,9 @@ pub struct Advert {
 pub enum Local {
     /// The instance is to take part.
     Start,
+    /// The same, and an earlier life of the agent left the addresses here when it was cut off: go on as master, having
+    /// listened for another one first.
+    Adopt,
     /// The instance is to give up its addresses and take part no more.
     Stop,
     /// Something it depends on is down: an interface, a script, a service, another member of its group. In words, such

@@ -30,8 +30,8 @@ pub(super) struct Master {
 pub(super) struct Listening {
     /// When it speaks again if nobody else does.
     pub until: Instant,
-    /// How long it had said nothing.
-    pub slept: Duration,
+    /// How long it had said nothing; `None`: nobody knows.
+    pub slept: Option<Duration>,
 }
 
 impl Master {
@@ -47,6 +47,16 @@ impl Master {
         };
         master.announced(parameters, now);
         master
+    }
+
+    /// One whose addresses are here already: it listens before it says anything.
+    pub(super) fn adopting(parameters: &Parameters, now: Instant) -> Self {
+        let until = now + timers::listening(parameters.advert_interval);
+        Self {
+            announce: None,
+            listening: Some(Listening { until, slept: None }),
+            ..Self::new(parameters, now)
+        }
     }
 
     /// An advert is sent now, in turn if one is due.
@@ -136,7 +146,11 @@ impl Master {
         }
         let listens = timers::listening(parameters.advert_interval);
         let until = now + listens;
-        self.listening = Some(Listening { until, slept });
+        let slept_for = Some(slept);
+        self.listening = Some(Listening {
+            until,
+            slept: slept_for,
+        });
         Some((slept, listens))
     }
 

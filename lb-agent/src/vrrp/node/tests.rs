@@ -72,7 +72,7 @@ impl Life {
         for name in ["eth0", "eth1", "eth2"] {
             life.interface(name, Condition::Up);
         }
-        let _ = life.node.start(life.now);
+        let _ = life.node.start(&BTreeSet::new(), life.now);
         life
     }
 
@@ -128,7 +128,7 @@ fn adverts(steps: &[Step]) -> Vec<(usize, u8)> {
 fn an_instance_without_a_group_takes_over_alone() {
     let setups = vec![setup("VI_1", 100, &[]), setup("VI_2", 100, &[])];
     let mut life = Life::new(setups, vec![]);
-    let _ = life.node.start(life.now);
+    let _ = life.node.start(&BTreeSet::new(), life.now);
     life.pass(2 * S);
     life.hears(1, 200);
     life.pass(2 * S);
@@ -140,7 +140,7 @@ fn an_instance_without_a_group_takes_over_alone() {
 fn a_fault_lasts_until_all_of_its_sources_are_mended() {
     let tracked = [interface("eth0", 0), interface("eth1", 0)];
     let mut life = Life::new(vec![setup("VI_1", 100, &tracked)], vec![]);
-    let _ = life.node.start(life.now);
+    let _ = life.node.start(&BTreeSet::new(), life.now);
     assert_eq!(life.states(), ["fault"]);
     life.interface("eth0", Condition::Up);
     assert_eq!(life.states(), ["fault"]);
@@ -158,7 +158,7 @@ fn a_fault_lasts_until_all_of_its_sources_are_mended() {
 fn a_weight_changes_the_priority_and_the_master_says_so_at_once() {
     let mut life = Life::new(vec![setup("VI_1", 100, &[interface("eth1", -20)])], vec![]);
     life.interface("eth1", Condition::Up);
-    let _ = life.node.start(life.now);
+    let _ = life.node.start(&BTreeSet::new(), life.now);
     life.pass(4 * S);
     assert_eq!(adverts(&life.interface("eth1", Condition::Down)), [(0, 80)]);
     assert_eq!(adverts(&life.interface("eth1", Condition::Up)), [(0, 100)]);
@@ -249,7 +249,7 @@ fn weights_count_once_for_every_member_of_a_group() {
         tracked: vec![shared],
     };
     let mut life = Life::new(setups, vec![group]);
-    let _ = life.node.start(life.now);
+    let _ = life.node.start(&BTreeSet::new(), life.now);
     assert_eq!(life.priorities(), [73, 83, 120]);
 }
 
@@ -262,7 +262,7 @@ fn a_group_with_an_owner_waits_for_its_other_members() {
         tracked: vec![],
     };
     let mut life = Life::new(setups, vec![group]);
-    let _ = life.node.start(life.now);
+    let _ = life.node.start(&BTreeSet::new(), life.now);
     life.pass(3 * S);
     assert_eq!(life.states(), ["backup", "backup"]);
     life.pass(S);
@@ -298,4 +298,25 @@ fn a_stop_resigns_everywhere_and_ends_all_deadlines() {
     assert_eq!(adverts(&steps), [(0, 0), (1, 0)]);
     assert_eq!(life.states(), ["init", "init"]);
     assert_eq!(life.node.next_deadline(), None);
+}
+
+#[test]
+fn a_group_is_adopted_as_a_whole_or_not_at_all() {
+    for (left_behind, states) in [
+        (vec![0], ["backup", "backup", "backup"]),
+        (vec![0, 1], ["master", "master", "backup"]),
+        (vec![1, 2], ["backup", "backup", "master"]),
+    ] {
+        let names = ["VI_1", "VI_2", "VI_3"];
+        let setups = names.map(|name| setup(name, 100, &[])).to_vec();
+        let group = GroupSetup {
+            name: "VG".to_owned(),
+            members: vec![0, 1],
+            tracked: vec![],
+        };
+        let mut life = Life::new(setups, vec![group]);
+        let left_behind = left_behind.into_iter().collect();
+        let _ = life.node.start(&left_behind, life.now);
+        assert_eq!(life.states(), states, "{left_behind:?}");
+    }
 }

@@ -97,3 +97,33 @@ fn a_time_before_the_last_one_told_counts_as_the_last() {
     assert_eq!(life.hears(advert(9, 150)), YIELDED);
     assert_eq!(life.machine.since().0, late);
 }
+
+// V77
+#[test]
+fn an_agent_that_was_cut_off_goes_on_as_master_once_it_has_listened() {
+    let mut life = Life::new(parameters(100));
+    assert_eq!(
+        life.local(Local::Adopt),
+        "ours, add, init -> master, notify master"
+    );
+    assert_eq!(life.left_ms(), 1_500);
+    assert_eq!(life.fires(), "advert 100, announce First");
+    assert_eq!(life.left(), S);
+}
+
+// V77
+#[test]
+fn an_agent_that_was_cut_off_yields_to_whoever_took_over() {
+    let mut life = Life::new(parameters(100));
+    life.local(Local::Adopt);
+    life.pass(S);
+    assert_eq!(life.hears(advert(8, 50)), format!("advert 0, {DEMOTED}"));
+    assert_eq!(life.cause(), "192.0.2.8 took over while the agent was gone");
+}
+
+#[test]
+fn what_is_down_is_not_adopted() {
+    let mut life = Life::new(parameters(100));
+    life.local(Local::Down("interface eth0".into()));
+    assert_eq!(life.local(Local::Adopt), "init -> fault, notify fault");
+}
