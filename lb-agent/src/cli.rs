@@ -1,17 +1,20 @@
 //! The command line.
 
 use crate::{
-    agent::{self, Lock, StartError},
+    agent::{self, Lock, Pool, StartError},
     config::{self, Loaded},
     control::{
         client,
-        protocol::{Request, Response},
+        protocol::{Request, Response, ServerVerb},
         server,
     },
     datapath::xdp,
     log,
     network::{Resolver, ResolverOptions},
+    script::Runner,
 };
+mod check_now;
+mod genhash;
 mod host;
 mod output;
 
@@ -20,6 +23,7 @@ use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    str::FromStr,
 };
 
 /// An edge load balancer: XDP forwarding, health checks, one configuration file.
@@ -52,12 +56,77 @@ enum Verb {
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
+    /// Do something with real servers of a service, kept over restarts until it is undone.
+    Server {
+        /// What to do.
+        #[command(subcommand)]
+        verb: ServerArgs,
+        /// The agent's control socket.
+        #[arg(long, global = true, value_name = "PATH", default_value = SOCKET)]
+        socket: PathBuf,
+    },
+    /// Make the checks of one real server once, and show each step.
+    CheckNow {
+        /// The service's name.
+        service: String,
+        /// The real server's address, as the status shows it.
+        real_server: String,
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/lb/lb.toml")]
+        config: PathBuf,
+    },
+    /// Print the digest of what a server answers, for `digest` of an http or https check.
+    Genhash(genhash::Args),
     /// Take the data plane away: programs, attachments, maps and kept neighbours. Only while no agent runs.
     Unload {
         /// The agent's control socket, by which a running one is known.
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
+}
+
+/// What to do with real servers.
+#[derive(Debug, Subcommand)]
+enum ServerArgs {
+    /// Give them nothing any more, at once: their connections are moved to others.
+    Disable(Servers),
+    /// Let them serve again, as health allows.
+    Enable(Servers),
+    /// Give them another weight.
+    Weight {
+        #[command(flatten)]
+        servers: Servers,
+        /// 0 to 65535, or `configured` for that of the configuration.
+        weight: Weight,
+    },
+}
+
+/// A weight that the operator sets; `None`: the configured one.
+#[derive(Clone, Copy, Debug)]
+struct Weight(Option<u16>);
+
+impl FromStr for Weight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "configured" {
+            return Ok(Self(None));
+        }
+        let expected = |error| format!("{error}; expected 0..65535 or `configured`");
+        text.parse()
+            .map(|weight| Self(Some(weight)))
+            .map_err(expected)
+    }
+}
+
+/// Which real servers.
+#[derive(Debug, clap::Args)]
+struct Servers {
+    /// The service's name.
+    service: String,
+    /// Their addresses, as the status shows them.
+    #[arg(required = true, value_name = "REAL_SERVER")]
+    real_servers: Vec<String>,
 }
 
 /// The control socket's default, as in the configuration.
@@ -72,6 +141,13 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Run { config } => run(&config),
         Verb::Check { file } => check(&file),
         Verb::Status { json, socket } => status(&socket, json),
+        Verb::Server { verb, socket } => server(&socket, verb),
+        Verb::CheckNow {
+            service,
+            real_server,
+            config,
+        } => check_now(&config, &service, &real_server),
+        Verb::Genhash(args) => genhash::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Unload { socket } => unload(&socket),
     }
 }
@@ -103,6 +179,16 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
+fn check_now(file: &Path, service: &str, real_server: &str) -> anyhow::Result<ExitCode> {
+    match config::load(file) {
+        Ok(loaded) => check_now::run(&loaded.config, service, real_server),
+        Err(report) => {
+            output::complain(&report);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
 fn check(file: &Path) -> anyhow::Result<ExitCode> {
     match config::load(file) {
         Ok(Loaded {
@@ -114,6 +200,11 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
             warnings.extend(host::warnings(&config, &places));
             for warning in &warnings {
                 output::complain(&format_args!("{warning}\n"));
+            }
+            if let Err(error) = Pool::new(&config, &Runner::default()) {
+                output::complain(&format_args!(
+                    "warning: on this host it would not be started: {error}\n"
+                ));
             }
             let real_servers: usize = config
                 .services
@@ -143,6 +234,33 @@ fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
             ))?;
         }
         Response::Status(status) => output::say(&status)?,
+        Response::Done(_) => bail!("the agent answers another question"),
+        Response::Error(error) => bail!("{error}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn server(socket: &Path, verb: ServerArgs) -> anyhow::Result<ExitCode> {
+    let (verb, servers) = match verb {
+        ServerArgs::Disable(servers) => (ServerVerb::Disable, servers),
+        ServerArgs::Enable(servers) => (ServerVerb::Enable, servers),
+        ServerArgs::Weight {
+            servers,
+            weight: Weight(weight),
+        } => (ServerVerb::Weight { weight }, servers),
+    };
+    let Servers {
+        service,
+        real_servers,
+    } = servers;
+    let request = Request::Server {
+        verb,
+        service,
+        real_servers,
+    };
+    match client::ask(socket, request)? {
+        Response::Done(lines) => output::say(&format_args!("{}\n", lines.join("\n")))?,
+        Response::Status(_) => bail!("the agent answers another question"),
         Response::Error(error) => bail!("{error}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -175,4 +293,29 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_weight_is_a_number_or_the_configured_one() {
+        assert_eq!(
+            "configured".parse::<Weight>().map(|weight| weight.0),
+            Ok(None)
+        );
+        assert_eq!(
+            "65535".parse::<Weight>().map(|weight| weight.0),
+            Ok(Some(65535))
+        );
+        let error = "65536".parse::<Weight>().map(|weight| weight.0);
+        assert!(error.is_err_and(|error| error.contains("expected 0..65535 or `configured`")));
+    }
 }

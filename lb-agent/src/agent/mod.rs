@@ -7,6 +7,7 @@
 mod devices;
 mod interfaces;
 mod lock;
+mod operator;
 mod pool;
 mod report;
 mod start;
@@ -15,23 +16,27 @@ mod terms;
 
 pub use devices::DevicesError;
 pub use lock::{Lock, LockError};
-pub use pool::{Pool, PoolError};
+pub use operator::OperatorError;
+pub use pool::{Change, Pool, PoolError};
 pub use start::{StartError, start};
 
 use crate::{
     config::Config,
     control::{
-        protocol::{Request, Response},
+        protocol::{Request, Response, ServerVerb},
         server::{Asked, Server},
     },
     datapath::{Desired, xdp::Datapath},
     health,
     network::{Links, Netlink, NextHops, Resolver},
+    notify::Notifier,
     script::Runner,
     sys::grace::Grace,
 };
 use interfaces::Interfaces;
 use nix::time::{ClockId, clock_gettime};
+use operator::Operator;
+use pool::{PoolRealServer, Word};
 use std::{
     io,
     sync::Arc,
@@ -64,6 +69,8 @@ pub struct Agent {
     links: watch::Receiver<Arc<Links>>,
     checks: health::Driver,
     scripts: Runner,
+    notifier: Notifier,
+    operator: Operator,
     events: mpsc::Receiver<health::Event>,
     requests: mpsc::Receiver<Asked>,
     grace: Grace,
@@ -105,6 +112,10 @@ impl Agent {
         loop {
             self.commit_if_due();
             let retry = self.retry_at.map(tokio::time::Instant::from_std);
+            let step = self
+                .pool
+                .next_step(Instant::now())
+                .map(tokio::time::Instant::from_std);
             tokio::select! {
                 Some(event) = self.events.recv() => {
                     self.on_health(event);
@@ -123,6 +134,7 @@ impl Agent {
                 _ = self.seconds.tick() => self.on_second(),
                 outcome = self.sweeper.outcome() => self.on_swept(outcome),
                 () = sleep_until(retry), if retry.is_some() => self.retry_at = None,
+                () = sleep_until(step), if step.is_some() => self.is_dirty = true,
                 _ = self.signals.terminate.recv() => break,
                 _ = self.signals.interrupt.recv() => break,
                 _ = self.signals.hangup.recv() => {
@@ -136,6 +148,7 @@ impl Agent {
     async fn stop(self) {
         tracing::info!("ending; forwarding stays loaded until `lb-agent unload`");
         self.checks.stop().await;
+        self.notifier.finish().await;
         self.scripts.finish().await;
         if let Some(waiting) = self.waiting {
             // Nothing is written after it: its outcome is of no more interest.
@@ -151,15 +164,29 @@ impl Agent {
     }
 
     fn on_health(&mut self, event: health::Event) {
-        for (service, real_server) in self.pool.on_health(&event) {
+        let changes = self.pool.on_health(&event, Instant::now());
+        self.announce(changes);
+    }
+
+    /// What has changed is told to the log, to the operator's commands and, by the next commit, to packets.
+    fn announce(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            let what = match &change.real_server {
+                Some(_) => "real server changed",
+                None => "service changed",
+            };
             tracing::info!(
-                service = service.name,
-                real_server = real_server.display_address(),
-                state = real_server.state_name(),
-                weight = real_server.weight(),
-                reason = real_server.reason,
-                "real server changed"
+                service = change.service,
+                real_server = change.real_server,
+                old = change.old,
+                new = change.new,
+                weight = change.weight,
+                reason = change.reason,
+                "{what}"
             );
+            for notice in change.notices(&self.config.router_id) {
+                self.notifier.send(notice);
+            }
             self.is_dirty = true;
         }
     }
@@ -202,7 +229,7 @@ impl Agent {
             &next_hops,
             &self.links.borrow(),
         );
-        let mut desired = self.pool.desired(&next_hops, devices);
+        let mut desired = self.pool.desired(&next_hops, devices, Instant::now());
         let way_to = |service: &str, address| self.pool.way_to(service, address, &next_hops);
         self.terms.apply(&mut desired, way_to, boot_s());
         desired
@@ -244,12 +271,95 @@ impl Agent {
         self.waiting = Some(tokio::task::spawn_blocking(move || grace.wait()));
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    async fn answer(&mut self, request: Request) -> Response {
         match request {
             Request::Status => match self.report().await {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Error(format!("read the maps: {error}")),
             },
+            Request::Server {
+                verb,
+                service,
+                real_servers,
+            } => match self.on_words(verb, &service, &real_servers) {
+                Ok(done) => Response::Done(done),
+                Err(error) => Response::Error(error),
+            },
+        }
+    }
+
+    /// Does what the operator says about some real servers: about all of them, or about none.
+    fn on_words(
+        &mut self,
+        verb: ServerVerb,
+        service: &str,
+        real_servers: &[String],
+    ) -> Result<Vec<String>, String> {
+        let Some(found) = self
+            .pool
+            .services()
+            .iter()
+            .find(|known| known.name == service)
+        else {
+            let known: Vec<&str> = self
+                .pool
+                .services()
+                .iter()
+                .map(|known| known.name.as_str())
+                .collect();
+            return Err(format!(
+                "there is no service `{service}`; there are: {}",
+                known.join(", ")
+            ));
+        };
+        let known: Vec<String> = found
+            .real_servers
+            .iter()
+            .map(PoolRealServer::display_address)
+            .collect();
+        if let Some(stranger) = real_servers.iter().find(|name| !known.contains(name)) {
+            let known = known.join(", ");
+            return Err(format!(
+                "service `{service}` has no real server {stranger}; it has: {known}"
+            ));
+        }
+        let mut done = Vec::new();
+        for real_server in real_servers {
+            let old = found_word(&self.pool, service, real_server);
+            let word = verb.changes(old);
+            self.operator
+                .keep(service, real_server, word)
+                .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+            let changes = self
+                .pool
+                .on_word(service, real_server, word, Instant::now());
+            done.push(format!("{service} {real_server}: {}", word.in_words()));
+            self.announce(changes);
+        }
+        Ok(done)
+    }
+}
+
+fn found_word(pool: &Pool, service: &str, real_server: &str) -> Word {
+    let services = pool.services().iter().filter(|known| known.name == service);
+    let mut real_servers = services.flat_map(|service| &service.real_servers);
+    let found = real_servers.find(|known| known.display_address() == real_server);
+    found.map(|found| found.word).unwrap_or_default()
+}
+
+impl ServerVerb {
+    /// The word that stands after it.
+    fn changes(self, old: Word) -> Word {
+        match self {
+            Self::Disable => Word {
+                is_disabled: true,
+                ..old
+            },
+            Self::Enable => Word {
+                is_disabled: false,
+                ..old
+            },
+            Self::Weight { weight } => Word { weight, ..old },
         }
     }
 }

@@ -1,13 +1,19 @@
 //! The agent's status: what the maps say, in the order and with the names of the configuration.
 
+mod health;
+
 use super::{
     Agent,
     interfaces::{InterfaceView, mode_name},
-    pool::{PoolRealServer, PoolService},
+    pool::{PoolRealServer, PoolService, Word},
 };
 use crate::{
-    control::status::{InterfaceStatus, RealServerStatus, ReasonCount, ServiceStatus, Status},
-    datapath::xdp::{BackendSnapshot, MapsError, Snapshot},
+    balance::ramp,
+    config::Endpoint,
+    control::status::{
+        InterfaceStatus, RealServerStatus, ReasonCount, ServiceStatus, SorryServerStatus, Status,
+    },
+    datapath::xdp::{BackendSnapshot, MapsError, ServiceSnapshot, Snapshot},
     health::Outcome,
     network::{Links, NextHop, NextHops, XdpMode},
 };
@@ -15,6 +21,7 @@ use lb_common::{BackendState, Reason};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
 impl Agent {
@@ -134,7 +141,16 @@ impl Agent {
         };
         ServiceStatus {
             name: service.name.clone(),
-            state: if found.slots > 0 { "up" } else { "down" }.to_owned(),
+            state: if found.slots > 0 && service.is_up() {
+                "up"
+            } else {
+                "down"
+            }
+            .to_owned(),
+            reason: service.quorum_in_words(),
+            sorry_server: service
+                .sorry_server
+                .map(|sorry| self.sorry_report(sorry, found)),
             listen,
             packets: found
                 .backends
@@ -172,15 +188,26 @@ impl Agent {
                 ..RealServerStatus::default()
             };
         };
+        let now = Instant::now();
+        let target = real_server.target.as_ref();
+        let status = target.and_then(|target| self.checks.status(target.id));
         RealServerStatus {
             address,
             state: match BackendState::try_from(backend.state) {
+                Ok(_) if real_server.word.is_disabled && backend.slots == 0 => {
+                    "disabled".to_owned()
+                }
                 Ok(BackendState::Up) => "up".to_owned(),
                 Ok(BackendState::Down) => "down".to_owned(),
                 Err(code) => format!("unknown ({code})"),
             },
             reason,
             weight: backend.weight,
+            since_s: real_server
+                .since
+                .map(|since| now.saturating_duration_since(since).as_secs()),
+            check: status.map(|status| health::check(status, now)),
+            history: health::history(real_server, now),
             share_percent: if slots == 0 {
                 0.0
             } else {
@@ -193,6 +220,20 @@ impl Agent {
             },
             packets: backend.counter.packets,
             bytes: backend.counter.bytes,
+        }
+    }
+
+    /// The one that stands in while the service is down.
+    fn sorry_report(&self, sorry: Endpoint, found: &ServiceSnapshot) -> SorryServerStatus {
+        let port = sorry.port.unwrap_or(0);
+        let same =
+            |backend: &&BackendSnapshot| (backend.address, backend.port) == (sorry.address, port);
+        let backend = found.backends.iter().find(same);
+        SorryServerStatus {
+            address: sorry.to_string(),
+            serves: backend.is_some_and(|backend| backend.slots > 0),
+            packets: backend.map_or(0, |backend| backend.counter.packets),
+            bytes: backend.map_or(0, |backend| backend.counter.bytes),
         }
     }
 
@@ -213,6 +254,16 @@ impl Agent {
             },
             None => real_server.reason.clone(),
         };
+        if let Some(step) = real_server.ramp_step(Instant::now()) {
+            let percent = step * 100 / ramp::STEPS;
+            reason = format!("slow start: {percent} % of its weight; {reason}");
+        }
+        if real_server.word != Word::default() {
+            reason = format!(
+                "the operator says: {}; {reason}",
+                real_server.word.in_words()
+            );
+        }
         if let Some(NextHop::Unresolved { reason: hop }) = next_hops.get(&real_server.address) {
             reason = format!("{reason}; next hop: {hop}");
         }

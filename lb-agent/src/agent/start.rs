@@ -8,6 +8,7 @@ use super::{
     devices::{self, DevicesError},
     interfaces::Interfaces,
     lock::{Lock, LockError},
+    operator::{Operator, OperatorError},
     pool::{Pool, PoolError},
     sweep::Sweeper,
     terms::Terms,
@@ -18,6 +19,7 @@ use crate::{
     datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
     health,
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
+    notify::{self, Notifier},
     script::Runner,
     sys::grace::Grace,
 };
@@ -57,6 +59,9 @@ pub enum StartError {
     /// The configuration was not validated.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// What the operator has said before cannot be read.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// The network cannot be watched.
     #[error("{}", .0.with_cause())]
     Network(NetworkError),
@@ -105,6 +110,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     Pins::look(bpffs)?;
     let lock = Lock::take(&config.control.socket, bpffs)?;
     let scripts = Runner::default();
+    let operator = Operator::recall()?;
     let mut pool = Pool::new(&config, &scripts)?;
     let mut terms = Terms::new(&config);
     let netlink = Netlink::open()?;
@@ -129,6 +135,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     };
     tracing::info!("{}", datapath.inheritance().story);
     pool.inherit(datapath.inheritance());
+    pool.recall(operator.words());
     let services = pool.services().iter();
     terms.inherit(
         services.map(|service| (service.name.as_str(), service.keys.as_slice())),
@@ -202,6 +209,8 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         resolver,
         checks,
         scripts,
+        notifier: Notifier::spawn(notify::TIMEOUT),
+        operator,
         events,
         requests,
         grace,
@@ -257,7 +266,7 @@ async fn bring_up(
     let attach_to = chosen.iter().map(|link| link.index).collect();
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
-    let mut desired = pool.desired(&next_hops, devices);
+    let mut desired = pool.desired(&next_hops, devices, Instant::now());
     let way_to = |service: &str, address| pool.way_to(service, address, &next_hops);
     terms.apply(&mut desired, way_to, boot_s());
     datapath

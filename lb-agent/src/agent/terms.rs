@@ -3,7 +3,6 @@
 //! Plain data and decisions; the time comes with each call. What it knows is in the maps as well (`Backend::tenure`,
 //! `Backend::until_s`), from where the next start takes it.
 
-use super::pool::Way;
 use crate::{
     balance::term::{Limits, Standing, Term},
     config::{self, Config},
@@ -98,7 +97,7 @@ impl Terms {
     pub fn apply(
         &mut self,
         desired: &mut Desired,
-        way_to: impl Fn(&str, IpAddr) -> Option<Way>,
+        way_to: impl Fn(&str, IpAddr) -> Option<RealServer>,
         now_s: u64,
     ) {
         for service in &mut desired.services {
@@ -123,7 +122,7 @@ impl Terms {
     fn apply_to(
         &mut self,
         service: &mut Service,
-        way_to: &impl Fn(&str, IpAddr) -> Option<Way>,
+        way_to: &impl Fn(&str, IpAddr) -> Option<RealServer>,
         now_s: u64,
     ) {
         let limits = self.limits.get(&service.name).copied().unwrap_or(Limits {

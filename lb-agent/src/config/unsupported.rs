@@ -43,19 +43,9 @@ const SERVICE: &[Rule<Service>] = &[
     ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
     ("persistence", |s| s.persistence.is_some(), "persistence"),
     ("one_packet", |s| s.one_packet, "scheduling each packet by itself"),
-    ("quorum", |s| s.quorum != 1, "a quorum"),
-    ("hysteresis", |s| s.hysteresis != 0, "a quorum"),
-    ("sorry_server", |s| s.sorry_server.is_some(), "a sorry server"),
-    ("slow_start", |s| !s.slow_start.is_zero(), "slow start"),
-    ("start_down", |s| s.start_down, "starting with real servers down"),
     ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
     ("source", |s| s.source != NatSource::Keep, "mode nat"),
     ("nat_direct", |s| !s.nat_direct.is_empty(), "mode nat"),
-    ("notify.up", |s| s.notify.up.is_some(), "notification"),
-    ("notify.down", |s| s.notify.down.is_some(), "notification"),
-    ("notify.real_server_up", |s| s.notify.real_server_up.is_some(), "notification"),
-    ("notify.real_server_down", |s| s.notify.real_server_down.is_some(), "notification"),
-    ("notify.user", |s| s.notify.user.is_some(), "notification"),
 ];
 
 #[rustfmt::skip]
@@ -63,9 +53,6 @@ const REAL_SERVER: &[Rule<RealServer>] = &[
     ("on_failure", |r| r.on_failure != OnFailure::Remove, "draining a failed real server"),
     ("max_connections", |r| r.max_connections != 0, "limits of connections"),
     ("min_connections", |r| r.min_connections != 0, "limits of connections"),
-    ("notify.up", |r| r.notify.up.is_some(), "notification"),
-    ("notify.down", |r| r.notify.down.is_some(), "notification"),
-    ("notify.user", |r| r.notify.user.is_some(), "notification"),
 ];
 
 /// Keys of a check, written on the real server or on its service.

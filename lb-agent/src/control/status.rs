@@ -46,8 +46,14 @@ pub struct InterfaceStatus {
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
-    /// `up`: somebody serves; `down`: nobody does; `absent`: the data plane does not know it.
+    /// `up`: enough real servers serve; `down`: they do not; `absent`: the data plane does not know it.
     pub state: String,
+    /// How many live, and how many it takes.
+    #[serde(default)]
+    pub reason: String,
+    /// Who stands in while it is down.
+    #[serde(default)]
+    pub sorry_server: Option<SorryServerStatus>,
     /// Listen addresses.
     pub listen: Vec<String>,
     /// Packets forwarded.
@@ -68,17 +74,39 @@ pub struct ServiceStatus {
     pub drops: Vec<ReasonCount>,
 }
 
+/// A sorry server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SorryServerStatus {
+    /// Address, with its port if it has one of its own.
+    pub address: String,
+    /// Whether it serves now.
+    pub serves: bool,
+    /// Packets forwarded to it.
+    pub packets: u64,
+    /// Bytes forwarded to it.
+    pub bytes: u64,
+}
+
 /// A real server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RealServerStatus {
     /// Address, with its port if it has one of its own.
     pub address: String,
-    /// `up`, `down`, or `absent`.
+    /// `up`, `down`, `disabled` by the operator, or `absent`.
     pub state: String,
     /// Why, in words.
     pub reason: String,
-    /// Configured weight.
+    /// The weight that counts.
     pub weight: u16,
+    /// Seconds since it became what it is, if it has changed since the agent's start.
+    #[serde(default)]
+    pub since_s: Option<u64>,
+    /// How its check stands; `None`: it has none.
+    #[serde(default)]
+    pub check: Option<CheckStatus>,
+    /// Its last changes, the latest last.
+    #[serde(default)]
+    pub history: Vec<ChangeStatus>,
     /// Its share of new flows, percent.
     pub share_percent: f64,
     /// The next hop's MAC address, or `local`, or `unresolved`.
@@ -87,6 +115,40 @@ pub struct RealServerStatus {
     pub packets: u64,
     /// Bytes forwarded to it.
     pub bytes: u64,
+}
+
+/// A check of a real server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// `up`, `down`, or `unknown` before the first result.
+    pub state: String,
+    /// Seconds since it is so.
+    pub since_s: u64,
+    /// What the last run came to, in words; empty: none has ended yet.
+    pub last: String,
+    /// Milliseconds that it took.
+    pub took_ms: f64,
+    /// Seconds since it ended; `None`: none has ended yet.
+    pub ago_s: Option<u64>,
+    /// Runs that failed since the last one that passed.
+    pub failures: u32,
+    /// Milliseconds until the next run; `None`: not before one that is under way has ended.
+    pub next_ms: Option<u64>,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChangeStatus {
+    /// Seconds ago.
+    pub ago_s: u64,
+    /// What it was.
+    pub old: String,
+    /// What it became.
+    pub new: String,
+    /// Its weight then.
+    pub weight: u16,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// A reason and how often it was met.

@@ -1,15 +1,29 @@
 //! The end of a run, which every step of every kind of check keeps.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 /// When a run must have ended, however many steps and kinds of check it has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Deadline {
     at: Instant,
     timeout: Duration,
+    steps: Option<Steps>,
+}
+
+/// What is written down of a run's steps, for whoever wants to see them.
+pub type Steps = Arc<Mutex<Vec<Step>>>;
+
+/// A step that a run has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// From the run's start to its end.
+    pub after: Duration,
+    /// In words.
+    pub what: String,
 }
 
 /// A step that did not end in time.
@@ -26,6 +40,30 @@ impl Deadline {
         Self {
             at: Instant::now() + timeout,
             timeout,
+            steps: None,
+        }
+    }
+
+    /// The same, with its steps written down.
+    pub fn watched(timeout: Duration, steps: &Steps) -> Self {
+        Self {
+            steps: Some(Arc::clone(steps)),
+            ..Self::after(timeout)
+        }
+    }
+
+    /// Writes a step down, where somebody wants to see it.
+    pub fn note(&self, what: impl FnOnce() -> String) {
+        if let Some(steps) = &self.steps {
+            let after = self.timeout.saturating_sub(self.left());
+            let step = Step {
+                after,
+                what: what(),
+            };
+            steps
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(step);
         }
     }
 

@@ -153,7 +153,10 @@ pub async fn check(
 ) -> Result<(), Error> {
     let (name, record) = (|| query.name.clone(), query.record);
     match ask(to, from, query, deadline).await {
-        Ok(0) => Ok(()),
+        Ok(0) => {
+            deadline.note(|| format!("{to} answers for {record} of {}", query.name));
+            Ok(())
+        }
         Ok(code) => Err(Error::Refused {
             to,
             record,

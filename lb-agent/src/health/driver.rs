@@ -79,8 +79,14 @@ pub struct Event {
 pub struct Status {
     /// Up, down, or not known yet.
     pub state: State,
+    /// Since when; the start of its checks, where nothing has changed since.
+    pub since: Instant,
     /// The weight that the last good run found, if it finds one.
     pub weight: Option<u16>,
+    /// Runs that failed since the last one that passed.
+    pub failures: u32,
+    /// When the next run is due; `None`: not before one that is under way has ended.
+    pub next_run: Option<Instant>,
     /// The run that ended last.
     pub last: Option<Run>,
 }
@@ -178,7 +184,10 @@ impl Driver {
         let (spec, spec_of_task) = watch::channel(target.spec);
         let (status_of_task, status) = watch::channel(Status {
             state: target.initial,
+            since: now(),
             weight: None,
+            failures: 0,
+            next_run: None,
             last: None,
         });
         let cancel = self.cancel.child_token();
@@ -266,7 +275,18 @@ impl Task {
         let at = run.at;
         let transition = check.on_result(run.outcome.clone(), at);
         debug!(target, outcome = ?run.outcome, took = ?run.took, "check run ended");
-        let known = self.status.borrow().weight;
+        let (known, mut since, mut failures) = {
+            let status = self.status.borrow();
+            (status.weight, status.since, status.failures)
+        };
+        match run.outcome {
+            Outcome::Passed | Outcome::Weighed(_) => failures = 0,
+            Outcome::Failed(_) => failures = failures.saturating_add(1),
+            Outcome::Inconclusive(_) => {}
+        }
+        if transition.is_some() {
+            since = at;
+        }
         let weight = match run.outcome {
             Outcome::Passed => None,
             Outcome::Weighed(weight) => Some(weight),
@@ -274,7 +294,10 @@ impl Task {
         };
         let before = self.status.send_replace(Status {
             state: check.state(),
+            since,
             weight,
+            failures,
+            next_run: check.next_run(),
             last: Some(run.clone()),
         });
         if let Outcome::Inconclusive(reason) = run.outcome {

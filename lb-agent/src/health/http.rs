@@ -21,7 +21,7 @@ use super::probe::Fault;
 use super::tls::{self, Protocol};
 use crate::config::HttpRequest;
 use answer::Wanted;
-pub use answer::{AnswerError, MAX_BODY_BYTES, PatternError};
+pub use answer::{Answer, AnswerError, MAX_BODY_BYTES, PatternError};
 
 /// The longest status line and headers together.
 pub const MAX_HEAD_BYTES: u32 = 64 * 1024;
@@ -102,6 +102,15 @@ impl Request {
         })
     }
 
+    /// One that takes any answer, and finds the digest of its body.
+    pub fn for_digest(path: &str, host: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            host: Some(host.to_owned()),
+            wanted: Wanted::digest(),
+        }
+    }
+
     /// The Host header that is asked for, if any.
     pub(super) fn configured_host(&self) -> Option<&str> {
         self.host.as_deref()
@@ -115,7 +124,7 @@ impl Request {
         own_port: u16,
         protocol: Protocol,
         deadline: &Deadline,
-    ) -> Result<(), Error> {
+    ) -> Result<Answer, Error> {
         let host = self.host(to, own_port);
         match protocol {
             Protocol::Http1 => http1::ask(stream, self, host, deadline).await,
@@ -143,7 +152,7 @@ pub async fn check(
     from: Option<IpAddr>,
     request: &Request,
     deadline: &Deadline,
-) -> Result<(), Error> {
+) -> Result<Answer, Error> {
     let stream = net::connect(to, from, Purpose::Talk, deadline).await?;
     request.ask(stream, to, 80, Protocol::Http1, deadline).await
 }
@@ -197,16 +206,25 @@ impl Request {
         status: u16,
         mut incoming: impl Pieces,
         deadline: &Deadline,
-    ) -> Result<(), Error> {
+    ) -> Result<Answer, Error> {
+        deadline.note(|| format!("HTTP {status} from {}", self.path));
         self.wanted.status(&self.path, status)?;
         let Some(mut body) = self.wanted.body(&self.path) else {
-            return Ok(());
+            return Ok(Answer { status, body: None });
         };
         let next = "end of the body";
         while let Some(data) = self.within(deadline, next, incoming.next()).await? {
             body.add(&data)?;
         }
-        Ok(body.judge()?)
+        let body = body.judge()?;
+        deadline.note(|| match &body.digest {
+            Some(digest) => format!("a body of {} bytes with the MD5 {digest}", body.bytes),
+            None => format!("a body of {} bytes", body.bytes),
+        });
+        Ok(Answer {
+            status,
+            body: Some(body),
+        })
     }
 }
 

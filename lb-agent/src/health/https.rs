@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::deadline::Deadline;
-use super::http::{self, Error};
+use super::http::{self, Answer, Error};
 use super::net::{self, Purpose};
 use super::tls::{NameError, Protocol, Tls, Verify};
 
@@ -43,7 +43,7 @@ pub async fn check(
     from: Option<IpAddr>,
     request: &Request,
     deadline: &Deadline,
-) -> Result<(), Error> {
+) -> Result<Answer, Error> {
     let stream = net::connect(to, from, Purpose::Talk, deadline).await?;
     let stream = request.tls.handshake(stream, to, deadline).await?;
     request

@@ -88,6 +88,7 @@ pub async fn check(misc: &Misc, deadline: &Deadline) -> Result<Option<u16>, Erro
             });
         }
     };
+    deadline.note(|| format!("{}: {}", program(), ended.in_words()));
     match (misc.verdict, ended.status.code()) {
         (Verdict::UpOrDown | Verdict::Weight, Some(0)) => Ok(None),
         (Verdict::Weight, Some(code @ 2..=255)) => Ok(u16::try_from(code - 2).ok()),

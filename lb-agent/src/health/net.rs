@@ -132,7 +132,12 @@ pub async fn connect(
     let connected = async {
         let socket = stream_socket(to, from, purpose)?;
         let connecting = TcpSocket::from_std_stream(socket.into()).connect(to);
-        Ok(deadline.limit("answer", connecting).await??)
+        let stream = deadline.limit("answer", connecting).await??;
+        deadline.note(|| match stream.local_addr() {
+            Ok(from) => format!("connected to {to} from {from}"),
+            Err(_) => format!("connected to {to}"),
+        });
+        Ok(stream)
     };
     connected
         .await

@@ -60,11 +60,13 @@ async fn echo(to: IpAddr, from: Option<IpAddr>, deadline: &Deadline) -> Result<(
             let read = socket.recv(&mut buffer).await?;
             let received = buffer.get(..read).unwrap_or_default();
             if is_reply(to, received, reply, token) {
-                return Ok(());
+                return Ok::<(), net::Error>(());
             }
         }
     };
-    deadline.limit("answer", replied).await?
+    deadline.limit("answer", replied).await??;
+    deadline.note(|| format!("echo from {to}"));
+    Ok(())
 }
 
 fn message(kind: u8, token: [u8; 8]) -> [u8; LEN] {

@@ -49,10 +49,14 @@ fn outcome(fault: impl Fault) -> Outcome {
 impl Probe {
     /// Makes the checks one after the other, until one does not pass. Ends within `timeout`.
     pub async fn run(&self, timeout: Duration) -> Outcome {
-        let deadline = Deadline::after(timeout);
+        self.run_until(&Deadline::after(timeout)).await
+    }
+
+    /// The same, by a deadline that may write the steps down.
+    pub async fn run_until(&self, deadline: &Deadline) -> Outcome {
         let mut passed = Outcome::Passed;
         for kind in self.kinds.iter() {
-            match self.run_kind(kind, &deadline).await {
+            match self.run_kind(kind, deadline).await {
                 Ok(None) => {}
                 Ok(Some(weight)) => passed = Outcome::Weighed(weight),
                 Err(ended) => return ended,

@@ -149,6 +149,7 @@ async fn reply(
             return Err(unexpected(&line));
         }
         if !more {
+            deadline.note(|| format!("{step}: \"{}\"", shown(&line)));
             return Ok(());
         }
     }

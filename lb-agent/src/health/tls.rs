@@ -177,7 +177,10 @@ impl Tls {
         };
         let connecting = TlsConnector::from(Arc::clone(&self.config)).connect(name, stream);
         let shaken = match deadline.limit("answer", connecting).await {
-            Ok(Ok(stream)) => self.agreed(stream),
+            Ok(Ok(stream)) => {
+                deadline.note(|| self.spoken(&stream));
+                self.agreed(stream)
+            }
             Ok(Err(error)) => Err(error.into()),
             Err(late) => Err(late.into()),
         };
@@ -186,6 +189,27 @@ impl Tls {
             name: self.name.as_ref().map(|name| name.to_str().into_owned()),
             reason,
         })
+    }
+
+    /// What was agreed on, in words.
+    fn spoken(&self, stream: &TlsStream<TcpStream>) -> String {
+        let connection = stream.get_ref().1;
+        let version = connection.protocol_version();
+        let version = version
+            .and_then(|version| version.as_str())
+            .unwrap_or("TLS");
+        let certificate = match self.verify {
+            Verify::Nothing => "not verified",
+            Verify::By(_) => "verified",
+        };
+        let name = match &self.name {
+            Some(name) => format!(" as {}", name.to_str()),
+            None => String::new(),
+        };
+        format!(
+            "{} spoken{name}, certificate {certificate}",
+            version.replace("TLSv1_", "TLS 1.")
+        )
     }
 
     fn agreed(&self, stream: TlsStream<TcpStream>) -> Result<TlsStream<TcpStream>, Reason> {

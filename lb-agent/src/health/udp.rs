@@ -91,7 +91,10 @@ pub async fn check(
     let answer = ask(to, from, exchange, deadline).await;
     let found = answer.map_err(|source| Error::Network { to, source })?;
     match found.starts_with(&exchange.expect) {
-        true => Ok(()),
+        true => {
+            deadline.note(|| format!("{to} answers {}", shown(&found)));
+            Ok(())
+        }
         false => Err(Error::Unexpected {
             to,
             found,

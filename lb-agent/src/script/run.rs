@@ -104,6 +104,11 @@ impl Script {
         self.command.first().map_or("", String::as_str)
     }
 
+    /// Its own arguments.
+    pub fn arguments(&self) -> &[String] {
+        self.command.get(1..).unwrap_or_default()
+    }
+
     /// Runs it with `arguments` after its own and `environment` besides the agent's. Dropped before its end, it ends the
     /// command.
     ///
@@ -175,7 +180,7 @@ impl Script {
     fn command(&self, arguments: &[String], environment: &[(&str, String)]) -> Command {
         let mut command = Command::new(self.program());
         command
-            .args(self.command.iter().skip(1))
+            .args(self.arguments())
             .args(arguments)
             // systemd takes what comes from these for the agent's own words.
             .env_remove("NOTIFY_SOCKET")

@@ -67,21 +67,32 @@ impl Targets {
             rise: NonZeroU32::new(check.rise).unwrap_or(NonZeroU32::MIN),
             retry_interval: check.retry_interval,
         };
-        Ok(Some(self.shared(check.address, Spec { probe, timing })))
+        let initial = match service.start_down {
+            true => State::Unknown,
+            false => State::Up,
+        };
+        Ok(Some(self.shared(
+            check.address,
+            Spec { probe, timing },
+            initial,
+        )))
     }
 
-    fn shared(&mut self, address: IpAddr, spec: Spec) -> Target {
+    fn shared(&mut self, address: IpAddr, spec: Spec, initial: State) -> Target {
         let same_place = self
             .known
             .entry(SocketAddr::new(address, spec.probe.port))
             .or_default();
-        if let Some(target) = same_place.iter().find(|target| target.spec == spec) {
+        if let Some(target) = same_place
+            .iter()
+            .find(|target| target.spec == spec && target.initial == initial)
+        {
             return target.clone();
         }
         let target = Target {
             id: TargetId(self.next),
             spec,
-            initial: State::Up,
+            initial,
         };
         self.next += 1;
         same_place.push(target.clone());

@@ -1,5 +1,9 @@
 use super::*;
-use std::{collections::BTreeMap, io::Write as _, time::Instant};
+use crate::{config, datapath::NextHop, health::State, network};
+use lb_common::Mode;
+use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Instant};
+
+mod life;
 
 const CONFIG: &str = r#"
 [[service]]
@@ -66,7 +70,7 @@ fn event(target: &Target, state: State) -> Event {
 
 /// How many slots each real server of the first service owns.
 fn shares(pool: &mut Pool) -> Vec<usize> {
-    let desired = pool.desired(&NextHops::new(), Vec::new());
+    let desired = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
     let web = &desired.services[0];
     (0..web.real_servers.len() as u32)
         .map(|owner| web.table.iter().filter(|&&slot| slot == owner).count())
@@ -85,20 +89,33 @@ fn shares_follow_the_weights_and_weight_0_has_none() {
 fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
     let mut pool = pool();
     let target = pool.targets()[1].clone();
-    let before = pool.desired(&NextHops::new(), Vec::new()).services[0]
+    let before = pool
+        .desired(&NextHops::new(), Vec::new(), Instant::now())
+        .services[0]
         .table
         .clone();
 
-    assert_eq!(pool.on_health(&event(&target, State::Down)).len(), 1);
+    assert_eq!(
+        pool.on_health(&event(&target, State::Down), Instant::now())
+            .len(),
+        1
+    );
     assert_eq!(shares(&mut pool), [251, 0, 0]);
     assert!(
-        pool.on_health(&event(&target, State::Down)).is_empty(),
+        pool.on_health(&event(&target, State::Down), Instant::now())
+            .is_empty(),
         "nothing new"
     );
 
-    assert_eq!(pool.on_health(&event(&target, State::Up)).len(), 1);
     assert_eq!(
-        pool.desired(&NextHops::new(), Vec::new()).services[0].table,
+        pool.on_health(&event(&target, State::Up), Instant::now())
+            .len(),
+        1
+    );
+    assert_eq!(
+        pool.desired(&NextHops::new(), Vec::new(), Instant::now())
+            .services[0]
+            .table,
         before
     );
 }
@@ -107,10 +124,11 @@ fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
 fn with_every_real_server_dead_the_table_is_empty() {
     let mut pool = pool();
     for target in pool.targets() {
-        let _ = pool.on_health(&event(&target, State::Down));
+        let _ = pool.on_health(&event(&target, State::Down), Instant::now());
     }
     assert!(
-        pool.desired(&NextHops::new(), Vec::new()).services[0]
+        pool.desired(&NextHops::new(), Vec::new(), Instant::now())
+            .services[0]
             .table
             .is_empty()
     );
@@ -121,14 +139,17 @@ fn a_result_of_a_target_that_is_gone_changes_nothing() {
     let mut pool = pool();
     let mut stranger = pool.targets()[0].clone();
     stranger.id = TargetId(4711);
-    assert!(pool.on_health(&event(&stranger, State::Down)).is_empty());
+    assert!(
+        pool.on_health(&event(&stranger, State::Down), Instant::now())
+            .is_empty()
+    );
 }
 
 #[test]
 fn an_unchanged_table_is_the_same_memory() {
     let mut pool = pool();
-    let first = pool.desired(&NextHops::new(), Vec::new());
-    let second = pool.desired(&NextHops::new(), Vec::new());
+    let first = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
+    let second = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
     assert!(Arc::ptr_eq(
         &first.services[0].table,
         &second.services[0].table
@@ -165,7 +186,7 @@ fn next_hops_become_frames_or_the_host_itself_or_nothing_yet() {
             },
         ),
     ]);
-    let desired = pool.desired(&next_hops, Vec::new());
+    let desired = pool.desired(&next_hops, Vec::new(), Instant::now());
     let ways: Vec<_> = desired.services[0]
         .real_servers
         .iter()
@@ -209,21 +230,21 @@ fn a_real_server_that_two_services_check_in_the_same_way_is_checked_once() {
     let mut pool = pool_of(&text);
     let targets = pool.targets();
     assert_eq!(targets.len(), 3, "the three of `web`");
-    let services = |changed: Vec<(&PoolService, &PoolRealServer)>| -> Vec<String> {
-        changed
-            .iter()
-            .map(|(service, real_server)| {
-                format!("{} {}", service.name, real_server.display_address())
-            })
-            .collect()
+    let services = |changes: Vec<Change>| -> Vec<String> {
+        let changed = changes.iter().filter_map(|change| {
+            let real_server = change.real_server.as_ref()?;
+            Some(format!("{} {real_server}", change.service))
+        });
+        changed.collect()
     };
     let down = event(&targets[0], State::Down);
     assert_eq!(
-        services(pool.on_health(&down)),
+        services(pool.on_health(&down, Instant::now())),
         ["web 192.0.2.21:80", "dns 192.0.2.21"]
     );
     assert!(
-        pool.desired(&NextHops::new(), Vec::new()).services[1]
+        pool.desired(&NextHops::new(), Vec::new(), Instant::now())
+            .services[1]
             .table
             .is_empty()
     );
@@ -261,12 +282,15 @@ fn a_weight_that_a_check_finds_goes_before_the_configured_one() {
         weight,
         ..event(&target, State::Up)
     };
-    assert_eq!(pool.on_health(&found(Some(3))).len(), 1);
+    assert_eq!(pool.on_health(&found(Some(3)), Instant::now()).len(), 1);
     let now = shares(&mut pool);
     assert!(now[0].abs_diff(now[1]) < 10, "{now:?}");
-    assert!(pool.on_health(&found(Some(3))).is_empty(), "nothing new");
-    assert_eq!(pool.on_health(&found(Some(0))).len(), 1);
+    assert!(
+        pool.on_health(&found(Some(3)), Instant::now()).is_empty(),
+        "nothing new"
+    );
+    assert_eq!(pool.on_health(&found(Some(0)), Instant::now()).len(), 1);
     assert_eq!(shares(&mut pool), [0, 251, 0]);
-    assert_eq!(pool.on_health(&found(None)).len(), 1);
+    assert_eq!(pool.on_health(&found(None), Instant::now()).len(), 1);
     assert!((60..=66).contains(&shares(&mut pool)[0]));
 }

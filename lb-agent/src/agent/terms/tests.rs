@@ -8,12 +8,6 @@ const LIMITS: Limits = Limits {
     dead_hold_s: 5,
 };
 
-const DIRECT: Way = Way {
-    mode: Mode::Dr,
-    next_hop: NextHop::Unresolved,
-    tunnel_source: None,
-};
-
 fn server(number: u8, state: BackendState, weight: u16) -> RealServer {
     RealServer {
         address: IpAddr::from([10, 0, 0, number]),
@@ -55,7 +49,11 @@ fn told(
     now_s: u64,
 ) -> Vec<(u8, Tenure, Option<u64>)> {
     let mut desired = desired(real_servers);
-    terms.apply(&mut desired, |_, _| Some(DIRECT), now_s);
+    terms.apply(
+        &mut desired,
+        |_, _| Some(server(0, BackendState::Up, 0)),
+        now_s,
+    );
     let told = desired.services[0].real_servers.iter().map(|server| {
         let IpAddr::V4(address) = server.address else {
             panic!("an IPv4 address")

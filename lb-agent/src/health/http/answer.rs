@@ -17,6 +17,26 @@ pub(super) struct Wanted {
     status: Vec<StatusRange>,
     digest: Option<[u8; 16]>,
     pattern: Option<Pattern>,
+    /// Whether the digest is of interest by itself.
+    shows_digest: bool,
+}
+
+/// What an answer was like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body, where that was read.
+    pub body: Option<BodyFound>,
+}
+
+/// What a body was like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyFound {
+    /// Its MD5, in hexadecimal, where that was of interest.
+    pub digest: Option<String>,
+    /// Its length.
+    pub bytes: usize,
 }
 
 /// A regular expression that is too large to be searched for.
@@ -93,7 +113,21 @@ impl Wanted {
             status: request.status.clone(),
             digest: request.digest,
             pattern,
+            shows_digest: false,
         })
+    }
+
+    /// Any answer, with the digest of its body.
+    pub(super) fn digest() -> Self {
+        Self {
+            status: vec![StatusRange {
+                first: 100,
+                last: 599,
+            }],
+            digest: None,
+            pattern: None,
+            shows_digest: true,
+        }
     }
 
     pub(super) fn status(&self, path: &str, found: u16) -> Result<(), AnswerError> {
@@ -115,7 +149,7 @@ impl Wanted {
 
     /// What judges the body of `path`; `None` where it may be anything.
     pub(super) fn body<'a>(&'a self, path: &'a str) -> Option<Body<'a>> {
-        let matters = self.digest.is_some() || self.pattern.is_some();
+        let matters = self.digest.is_some() || self.pattern.is_some() || self.shows_digest;
         matters.then(|| Body {
             wanted: self,
             path,
@@ -144,16 +178,17 @@ impl Body<'_> {
     }
 
     /// The whole of it is there.
-    pub(super) fn judge(self) -> Result<(), AnswerError> {
-        if let Some(expected) = self.wanted.digest {
-            let found: [u8; 16] = Md5::digest(&self.read).into();
-            if found != expected {
-                return Err(AnswerError::Digest {
-                    path: self.path.to_owned(),
-                    found: hexadecimal(&found),
-                    expected: hexadecimal(&expected),
-                });
-            }
+    pub(super) fn judge(self) -> Result<BodyFound, AnswerError> {
+        let is_of_interest = self.wanted.digest.is_some() || self.wanted.shows_digest;
+        let digest: Option<[u8; 16]> = is_of_interest.then(|| Md5::digest(&self.read).into());
+        if let (Some(found), Some(expected)) = (digest, self.wanted.digest)
+            && found != expected
+        {
+            return Err(AnswerError::Digest {
+                path: self.path.to_owned(),
+                found: hexadecimal(&found),
+                expected: hexadecimal(&expected),
+            });
         }
         if let Some(Pattern(pattern)) = &self.wanted.pattern
             && !pattern.is_match(&self.read)
@@ -165,7 +200,10 @@ impl Body<'_> {
                 start: start.escape_ascii().to_string(),
             });
         }
-        Ok(())
+        Ok(BodyFound {
+            digest: digest.map(|digest| hexadecimal(&digest)),
+            bytes: self.read.len(),
+        })
     }
 }
 

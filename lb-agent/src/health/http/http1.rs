@@ -9,7 +9,7 @@ use hyper::header::{ACCEPT, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{AGENT, Error, InWords, MAX_HEAD_BYTES, Pieces, Request, alongside};
+use super::{AGENT, Answer, Error, InWords, MAX_HEAD_BYTES, Pieces, Request, alongside};
 use crate::health::deadline::Deadline;
 use crate::health::net;
 
@@ -19,7 +19,7 @@ pub(super) async fn ask(
     request: &Request,
     host: String,
     deadline: &Deadline,
-) -> Result<(), Error> {
+) -> Result<Answer, Error> {
     let message = hyper::Request::get(&request.path)
         .header(HOST, &host)
         .header(USER_AGENT, AGENT)

@@ -7,7 +7,7 @@ use hyper::http::uri::{PathAndQuery, Scheme, Uri};
 use hyper::http::{self, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{AGENT, Error, InWords, MAX_HEAD_BYTES, Pieces, Request, alongside};
+use super::{AGENT, Answer, Error, InWords, MAX_HEAD_BYTES, Pieces, Request, alongside};
 use crate::health::deadline::Deadline;
 use crate::health::net;
 
@@ -20,7 +20,7 @@ pub(super) async fn ask(
     request: &Request,
     host: String,
     deadline: &Deadline,
-) -> Result<(), Error> {
+) -> Result<Answer, Error> {
     let message =
         message(request, &host).map_err(|source| request.cannot_be_written(host, source))?;
     let mut builder = client::Builder::new();
