@@ -38,7 +38,7 @@ use ethernet::Ethernet;
 use frame::Frame;
 use ipv4::Ipv4;
 use ipv6::Ipv6;
-use lb_common::{Mode, Reason, key};
+use lb_common::{Mode, Reason, Service, key};
 use maps::BACKEND_COUNTERS;
 use network::{FragmentPart, Network};
 use select::Selected;
@@ -94,31 +94,52 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
         let keyed = header.keyed_hash(ports.0, payload.protocol, key);
         Ok((keyed, transport::segment(frame, &payload)?))
     })?;
-    let count = || stats::count(BACKEND_COUNTERS.get_ptr_mut(id), payload.frame_len(frame));
-    let way = |overhead| {
-        way::to(
-            control, frame, &ethernet, &header, service, backend, overhead,
-        )
+    let counter = BACKEND_COUNTERS.get_ptr_mut(id);
+    let len = payload.frame_len(frame);
+    let packet = Packet {
+        control,
+        frame,
+        ethernet,
+        ingress,
+        header,
+        service,
     };
-    let inconsistent = Verdict::of_service(Reason::Inconsistent, service.id);
     match Mode::try_from(backend.mode) {
         Ok(Mode::Dr) => {
-            let way = way(0)?;
-            count();
-            Ok(direct::forward(&ethernet, ingress, &header, way))
+            let way = way::to(&packet, backend, 0)?;
+            stats::count(counter, len);
+            Ok(direct::forward(&packet, way))
         }
         Ok(Mode::Tun) => {
-            let way = way(tunnel::overhead(backend))?;
-            count();
-            tunnel::forward(frame, &ethernet, ingress, &header, backend, flow, way)
-                .ok_or(inconsistent)
+            let way = way::to(&packet, backend, tunnel::overhead(backend))?;
+            stats::count(counter, len);
+            tunnel::forward(&packet, backend, flow, way)
         }
         // A real server that is this very host: its packets go up.
         Ok(Mode::Local) => {
-            count();
-            Ok(Verdict::of_service(Reason::RealServerIsLocal, service.id))
+            stats::count(counter, len);
+            Ok(packet.refused(Reason::RealServerIsLocal))
         }
-        Err(_) => Err(inconsistent),
+        Err(_) => Err(packet.refused(Reason::Inconsistent)),
+    }
+}
+
+/// A packet for a service, as far as it is known when its real server is chosen.
+struct Packet<N> {
+    control: ControlBlock,
+    frame: Frame,
+    ethernet: Ethernet,
+    /// The kernel's index of the interface it came from.
+    ingress: u32,
+    header: N,
+    service: &'static Service,
+}
+
+impl<N> Packet<N> {
+    /// The verdict that names `reason`.
+    #[inline(always)]
+    fn refused(&self, reason: Reason) -> Verdict {
+        Verdict::of_service(reason, self.service.id)
     }
 }
 

@@ -10,13 +10,14 @@
 //! RFC 792, RFC 1191 §4, RFC 4443 §3.2 and §3.3. The packet went no further: it is quoted as it came.
 
 use crate::{
-    ethernet::{Envelope, Ethernet, MAX_PAYLOAD},
+    Packet,
+    ethernet::{Envelope, MAX_PAYLOAD},
     frame::Frame,
     limit::{self, Kind},
     network::{Network, UNDIVIDED, Written},
     verdict::Verdict,
 };
-use lb_common::{Address, Reason, Service, checksum, key};
+use lb_common::{Address, Reason, checksum, key};
 
 /// Length of the ICMP header, bytes.
 const ICMP: usize = 8;
@@ -28,35 +29,26 @@ const TRAFFIC_CLASS: u8 = 0xc0;
 
 /// TTL or hop limit would reach zero here.
 #[inline(always)]
-pub fn ttl_expired<N: Network>(frame: Frame, ethernet: &Ethernet, service: &Service) -> Verdict {
-    if tell::<N>(frame, ethernet.payload, Kind::TtlExpired as u32, 0) != 0 {
-        answer(Reason::AnsweredTtlExpired, service)
+pub fn ttl_expired<N: Network>(packet: &Packet<N>) -> Verdict {
+    let at = packet.ethernet.payload;
+    let told = tell::<N>(packet.frame, at, Kind::TtlExpired as u32, 0) != 0;
+    packet.refused(if told {
+        Reason::AnsweredTtlExpired
     } else {
-        Verdict::of_service(Reason::TtlExpired, service.id)
-    }
+        Reason::TtlExpired
+    })
 }
 
 /// The packet is longer than `mtu` bytes.
 #[inline(always)]
-pub fn too_large<N: Network>(
-    frame: Frame,
-    ethernet: &Ethernet,
-    service: &Service,
-    mtu: u32,
-) -> Verdict {
-    if tell::<N>(frame, ethernet.payload, Kind::TooLarge as u32, mtu) != 0 {
-        answer(Reason::AnsweredTooLarge, service)
+pub fn too_large<N: Network>(packet: &Packet<N>, mtu: u32) -> Verdict {
+    let at = packet.ethernet.payload;
+    let told = tell::<N>(packet.frame, at, Kind::TooLarge as u32, mtu) != 0;
+    packet.refused(if told {
+        Reason::AnsweredTooLarge
     } else {
-        Verdict::of_service(Reason::TooLarge, service.id)
-    }
-}
-
-#[inline(always)]
-fn answer(reason: Reason, service: &Service) -> Verdict {
-    Verdict::Answer {
-        reason,
-        service: service.id,
-    }
+        Reason::TooLarge
+    })
 }
 
 /// Makes the frame the error. 0: it was not to be, and if the frame was changed it is of no use to anybody any more.

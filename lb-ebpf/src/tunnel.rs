@@ -1,15 +1,15 @@
 //! IP in IP (RFC 2003, RFC 2473, RFC 4213): the packet goes to the real server inside another one, of either family.
 
 use crate::{
-    ethernet::{Envelope, Ethernet},
-    frame::Frame,
+    Packet,
+    ethernet::Envelope,
     ipv4::Ipv4,
     ipv6::Ipv6,
     network::{Network, Written},
     verdict::Verdict,
     way::Way,
 };
-use lb_common::{Address, Backend, key};
+use lb_common::{Address, Backend, Reason, key};
 
 /// Flow labels have twenty bits (RFC 8200 §6).
 const FLOW_LABEL: u32 = 0x000f_ffff;
@@ -24,36 +24,36 @@ pub fn overhead(backend: &Backend) -> usize {
     }
 }
 
-/// Puts the packet, of the flow with this hash, into another one and sends it on its way. `None` where there is no room for
-/// the outer header, which drivers guarantee; or where the frame ends before headers that were seen in it.
+/// Puts the packet, of the flow with this hash, into another one and sends it on its way.
 #[inline(always)]
 pub fn forward<N: Network>(
-    frame: Frame,
-    ethernet: &Ethernet,
-    ingress: u32,
-    header: &N,
+    packet: &Packet<N>,
     backend: &Backend,
     flow: u32,
     way: Way,
-) -> Option<Verdict> {
-    header.decrement_ttl();
-    if backend.family == key::IPV4 {
-        encapsulate::<N, Ipv4>(frame, ethernet, header, backend, flow, way)?;
+) -> Result<Verdict, Verdict> {
+    packet.header.decrement_ttl();
+    let done = if backend.family == key::IPV4 {
+        encapsulate::<N, Ipv4>(packet, backend, flow, way)
     } else {
-        encapsulate::<N, Ipv6>(frame, ethernet, header, backend, flow, way)?;
+        encapsulate::<N, Ipv6>(packet, backend, flow, way)
+    };
+    match done {
+        Some(()) => Ok(Verdict::transmit(packet.ingress, way.ifindex)),
+        // Drivers leave room for headers.
+        None => Err(packet.refused(Reason::Inconsistent)),
     }
-    Some(Verdict::transmit(ingress, way.ifindex))
 }
 
+/// `None` where there is no room for the outer header, or where the frame ends before headers that were seen in it.
 #[inline(always)]
 fn encapsulate<Inner: Network, Outer: Network>(
-    frame: Frame,
-    ethernet: &Ethernet,
-    header: &Inner,
+    packet: &Packet<Inner>,
     backend: &Backend,
     flow: u32,
     way: Way,
 ) -> Option<()> {
+    let header = &packet.header;
     let outer = Written {
         source: source::<Outer>(backend, flow),
         destination: backend.address,
@@ -65,7 +65,7 @@ fn encapsulate<Inner: Network, Outer: Network>(
         protocol: Inner::INSIDE,
         payload_len: header.packet_len(),
     };
-    let at = ethernet.payload;
+    let (frame, at) = (packet.frame, packet.ethernet.payload);
     let envelope = Envelope::of(frame, at)?.readdressed(way.destination, way.source);
     if !frame.grow_head(Outer::HEADER) {
         return None;

@@ -1,10 +1,7 @@
 //! The way to a real server, the same in every mode: next hop, interface, and whether the packet fits.
 
-use crate::{
-    ethernet::Ethernet, frame::Frame, network::Network, refusal, verdict::Verdict,
-    vip::ControlBlock,
-};
-use lb_common::{Backend, NextHop, Reason, Service};
+use crate::{Packet, network::Network, refusal, verdict::Verdict};
+use lb_common::{Backend, NextHop, Reason};
 
 /// Where a frame goes.
 #[derive(Clone, Copy)]
@@ -20,17 +17,12 @@ pub struct Way {
 /// answered.
 #[inline(always)]
 pub fn to<N: Network>(
-    control: ControlBlock,
-    frame: Frame,
-    ethernet: &Ethernet,
-    header: &N,
-    service: &Service,
+    packet: &Packet<N>,
     backend: &Backend,
     overhead: usize,
 ) -> Result<Way, Verdict> {
-    let refuse = |reason| Err(Verdict::of_service(reason, service.id));
-    if header.ttl() <= 1 {
-        return Err(refusal::ttl_expired::<N>(frame, ethernet, service));
+    if packet.header.ttl() <= 1 {
+        return Err(refusal::ttl_expired(packet));
     }
     // SAFETY: aligned words of a map value; volatile because the agent stores to them at any time.
     let (next_hop, mtu) = unsafe {
@@ -40,18 +32,20 @@ pub fn to<N: Network>(
         )
     };
     if next_hop == NextHop::UNRESOLVED {
-        return refuse(Reason::NextHopUnresolved);
+        return Err(packet.refused(Reason::NextHopUnresolved));
     }
-    let egress = control.interface(next_hop.interface() as u32);
+    let egress = packet.control.interface(next_hop.interface() as u32);
     if !egress.station.transmits() {
-        return refuse(Reason::EgressUnusable);
+        return Err(packet.refused(Reason::EgressUnusable));
     }
-    if egress.vlans != ethernet.vlans {
-        return refuse(Reason::VlanMismatch);
+    if egress.vlans != packet.ethernet.vlans {
+        return Err(packet.refused(Reason::VlanMismatch));
     }
-    if header.packet_len() + overhead > mtu as usize && mtu != 0 {
-        let mtu = mtu.saturating_sub(overhead as u32);
-        return Err(refusal::too_large::<N>(frame, ethernet, service, mtu));
+    if packet.header.packet_len() + overhead > mtu as usize && mtu != 0 {
+        return Err(refusal::too_large(
+            packet,
+            mtu.saturating_sub(overhead as u32),
+        ));
     }
     Ok(Way {
         destination: next_hop.mac(),
