@@ -6,12 +6,13 @@ use crate::{
     balance::{self, Member, TableSize},
     config::{self, CheckKind, Config, Listen, Protocol},
     datapath::{
-        Desired, Device, NextHop, RealServer, Service,
+        Desired, Device, NextHop, RealServer, Service, TunnelSource,
         xdp::{Demand, Inheritance},
     },
     health::{Event, Spec, State, Target, TargetId, Timing},
     network::{self, NextHops},
 };
+use ipnet::IpNet;
 use lb_common::{BackendState, Mode, ServiceKey, control::ALWAYS_OWNED, key};
 use std::{
     collections::BTreeSet,
@@ -39,8 +40,19 @@ pub struct PoolService {
     pub keys: Vec<ServiceKey>,
     /// Its real servers, in the configuration's order.
     pub real_servers: Vec<PoolRealServer>,
+    forwarding: Forwarding,
     table_size: TableSize,
     table: CachedTable,
+}
+
+/// How packets get to real servers that are other hosts.
+#[derive(Clone, Copy, Debug)]
+enum Forwarding {
+    Direct,
+    /// `source`: as configured.
+    Tunnel {
+        source: Option<IpNet>,
+    },
 }
 
 /// A real server of a service.
@@ -223,6 +235,12 @@ impl PoolService {
                 .collect(),
             listen,
             protocol: service.protocol,
+            forwarding: match service.mode {
+                config::Mode::Tun => Forwarding::Tunnel {
+                    source: service.tun_source,
+                },
+                config::Mode::Dr | config::Mode::Nat | config::Mode::Local => Forwarding::Direct,
+            },
             real_servers: service
                 .real_servers
                 .iter()
@@ -260,7 +278,7 @@ impl PoolService {
             real_servers: self
                 .real_servers
                 .iter()
-                .map(|real_server| real_server.desired(next_hops))
+                .map(|real_server| real_server.desired(self.forwarding, next_hops))
                 .collect(),
         }
     }
@@ -321,22 +339,46 @@ impl PoolRealServer {
         }
     }
 
-    fn desired(&self, next_hops: &NextHops) -> RealServer {
-        let (mode, next_hop) = match next_hops.get(&self.address) {
-            Some(network::NextHop::Resolved { mac, ifindex, .. }) => (
-                Mode::Dr,
-                NextHop::Via {
+    fn desired(&self, forwarding: Forwarding, next_hops: &NextHops) -> RealServer {
+        let mode = match forwarding {
+            Forwarding::Direct => Mode::Dr,
+            Forwarding::Tunnel { .. } => Mode::Tun,
+        };
+        let (mode, next_hop, own_address) = match next_hops.get(&self.address) {
+            Some(network::NextHop::Resolved {
+                mac,
+                ifindex,
+                mtu,
+                source,
+            }) => {
+                let via = NextHop::Via {
                     mac: *mac,
                     device: *ifindex,
-                },
-            ),
-            Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved),
-            Some(network::NextHop::Unresolved { .. }) | None => (Mode::Dr, NextHop::Unresolved),
+                    mtu: *mtu,
+                };
+                (mode, via, *source)
+            }
+            Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved, None),
+            Some(network::NextHop::Unresolved { .. }) | None => (mode, NextHop::Unresolved, None),
+        };
+        let tunnel_source = match forwarding {
+            Forwarding::Tunnel { source } if mode == Mode::Tun => source
+                .filter(|source| source.addr().is_ipv4() == self.address.is_ipv4())
+                .map(TunnelSource::within)
+                .or(own_address.map(TunnelSource::fixed)),
+            Forwarding::Direct | Forwarding::Tunnel { .. } => None,
+        };
+        // Nobody could answer a packet from nowhere.
+        let next_hop = if mode == Mode::Tun && tunnel_source.is_none() {
+            NextHop::Unresolved
+        } else {
+            next_hop
         };
         RealServer {
             address: self.address,
             port: self.port.unwrap_or(0),
             mode,
+            tunnel_source,
             weight: self.weight,
             state: self.state,
             next_hop,

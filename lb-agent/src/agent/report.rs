@@ -38,6 +38,7 @@ impl Agent {
                 .collect(),
             drops: counts(&snapshot.drops),
             passed: counts(&snapshot.passes),
+            answered: counts(&snapshot.answers),
         })
     }
 

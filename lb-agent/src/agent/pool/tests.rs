@@ -169,7 +169,14 @@ fn next_hops_become_frames_or_the_host_itself_or_nothing_yet() {
     assert_eq!(
         ways,
         [
-            (Mode::Dr, NextHop::Via { mac, device: 7 }),
+            (
+                Mode::Dr,
+                NextHop::Via {
+                    mac,
+                    device: 7,
+                    mtu: 1500
+                }
+            ),
             (Mode::Local, NextHop::Unresolved),
             (Mode::Dr, NextHop::Unresolved)
         ]

@@ -30,6 +30,13 @@ protocol = "udp"
 mode = "dr"
 [[service.real_server]]
 address = "10.0.0.1"
+[[service]]
+name = "tunnelled"
+listen = ["192.0.2.11:0"]
+mode = "tun"
+tun_source = "10.9.0.0/16"
+[[service.real_server]]
+address = "10.0.0.1"
 "#;
 
 fn loaded(text: &str) -> Result<Loaded, Report> {
@@ -112,7 +119,7 @@ fn each_key_of_a_service_that_is_not_built_is_refused_at_its_place() {
         let text = text.replacen("mode = \"dr\"\n", &format!("mode = \"dr\"\n{key}\n"), 1);
         refused(&text, key, what);
     }
-    for (mode, port) in [("nat", ":8080"), ("tun", ""), ("local", "")] {
+    for (mode, port) in [("nat", ":8080"), ("local", "")] {
         let written = format!("mode = \"{mode}\"");
         let text = BUILT.replacen("mode = \"dr\"", &written, 1);
         refused(
