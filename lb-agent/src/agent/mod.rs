@@ -4,13 +4,16 @@
 //! is the loop. It alone writes the maps; checks, next hops and the control socket are tasks that speak to it over
 //! bounded channels.
 
+mod alone;
 mod devices;
 mod interfaces;
 mod lock;
+mod ownership;
 mod pool;
 mod report;
 mod start;
 
+pub use alone::Alone;
 pub use devices::DevicesError;
 pub use lock::{Lock, LockError};
 pub use pool::{Pool, PoolError};
@@ -26,6 +29,7 @@ use crate::{
     health,
     network::{Links, Netlink, NextHops, Resolver},
     sys::grace::Grace,
+    vrrp::shell::Vrrp,
 };
 use interfaces::Interfaces;
 use std::{
@@ -52,6 +56,8 @@ pub struct Agent {
     interfaces: Interfaces,
     netlink: Netlink,
     resolver: Resolver,
+    /// The elections, where there are any.
+    vrrp: Option<Vrrp>,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
     checks: health::Driver,
@@ -68,6 +74,25 @@ pub struct Agent {
     // Fields are dropped in order: the socket goes before the lock that protects it.
     _server: Server,
     _lock: Lock,
+}
+
+/// What [`start`] has brought up.
+#[derive(Debug)]
+pub enum Running {
+    /// An agent with services.
+    Agent(Box<Agent>),
+    /// One without.
+    Alone(Alone),
+}
+
+impl Running {
+    /// Works until SIGTERM or SIGINT.
+    pub async fn run(self) {
+        match self {
+            Self::Agent(agent) => agent.run().await,
+            Self::Alone(alone) => alone.run().await,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -105,7 +130,7 @@ impl Agent {
                 Ok(()) = self.links.changed() => self.on_links().await,
                 Some((request, answer)) = self.requests.recv() => {
                     // Fails only where the client has gone.
-                    let _ = answer.send(self.answer(request));
+                    let _ = answer.send(self.answer(request).await);
                 }
                 passed = wait(&mut self.waiting) => self.on_grace(passed),
                 () = sleep_until(retry), if retry.is_some() => self.retry_at = None,
@@ -121,6 +146,10 @@ impl Agent {
 
     async fn stop(self) {
         tracing::info!("ending; forwarding stays loaded until `lb-agent unload`");
+        // First: the others are waiting for it.
+        if let Some(vrrp) = self.vrrp {
+            vrrp.stop().await;
+        }
         self.checks.stop().await;
         if let Some(waiting) = self.waiting {
             // Nothing is written after it: its outcome is of no more interest.
@@ -226,9 +255,9 @@ impl Agent {
         self.waiting = Some(tokio::task::spawn_blocking(move || grace.wait()));
     }
 
-    fn answer(&self, request: Request) -> Response {
+    async fn answer(&self, request: Request) -> Response {
         match request {
-            Request::Status => match self.report() {
+            Request::Status => match self.report().await {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Error(format!("read the maps: {error}")),
             },

@@ -2,6 +2,7 @@
 //!
 //! Plain data and decisions; no sockets, no clock.
 
+use super::ownership;
 use crate::{
     balance::{self, Member, TableSize},
     config::{self, CheckKind, Config, Listen, Protocol},
@@ -12,7 +13,7 @@ use crate::{
     health::{Event, Spec, State, Target, TargetId, Timing},
     network::{self, NextHops},
 };
-use lb_common::{BackendState, Mode, ServiceKey, control::ALWAYS_OWNED, key};
+use lb_common::{BackendState, Mode, ServiceKey, key};
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
@@ -37,6 +38,8 @@ pub struct PoolService {
     pub protocol: Protocol,
     /// How its entries are found in the maps.
     pub keys: Vec<ServiceKey>,
+    /// The ownership words that govern them, in the same order.
+    pub owners: Vec<u16>,
     /// Its real servers, in the configuration's order.
     pub real_servers: Vec<PoolRealServer>,
     table_size: TableSize,
@@ -91,7 +94,7 @@ impl Pool {
         let services = config
             .services
             .iter()
-            .map(|service| PoolService::new(service, &mut next_target))
+            .map(|service| PoolService::new(service, &config.vrrp, &mut next_target))
             .collect::<Result<_, _>>()?;
         Ok(Self { services })
     }
@@ -205,11 +208,20 @@ impl Pool {
 }
 
 impl PoolService {
-    fn new(service: &config::Service, next_target: &mut u32) -> Result<Self, PoolError> {
+    fn new(
+        service: &config::Service,
+        vrrp: &[config::Vrrp],
+        next_target: &mut u32,
+    ) -> Result<Self, PoolError> {
         let listen = match &service.listen {
             Listen::Addresses(addresses) => addresses.clone(),
             Listen::Fwmark(_) => Vec::new(),
         };
+        let governed = |&address: &SocketAddr| {
+            let key = service_key(address, service.protocol)?;
+            Some((key, ownership::owner_of(address.ip(), service, vrrp)))
+        };
+        let (keys, owners) = listen.iter().filter_map(governed).unzip();
         let table_size =
             TableSize::try_from(service.table_size).map_err(|source| PoolError::TableSize {
                 service: service.name.clone(),
@@ -217,10 +229,8 @@ impl PoolService {
             })?;
         Ok(Self {
             name: service.name.clone(),
-            keys: listen
-                .iter()
-                .filter_map(|&address| service_key(address, service.protocol))
-                .collect(),
+            keys,
+            owners,
             listen,
             protocol: service.protocol,
             real_servers: service
@@ -255,7 +265,7 @@ impl PoolService {
         Service {
             name: self.name.clone(),
             keys: self.keys.clone(),
-            owner: ALWAYS_OWNED,
+            owners: self.owners.clone(),
             table: Arc::clone(&self.table.slots),
             real_servers: self
                 .real_servers

@@ -6,10 +6,14 @@ use super::{
     pool::{PoolRealServer, PoolService},
 };
 use crate::{
-    control::status::{InterfaceStatus, RealServerStatus, ReasonCount, ServiceStatus, Status},
+    control::status::{
+        InterfaceStatus, MasterStatus, RealServerStatus, ReasonCount, ServiceStatus, Status,
+        VrrpStatus,
+    },
     datapath::xdp::{BackendSnapshot, MapsError, Snapshot},
     health::Outcome,
     network::{NextHop, NextHops, XdpMode},
+    vrrp::shell::InstanceReport,
 };
 use lb_common::{BackendState, Reason};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +23,11 @@ impl Agent {
     ///
     /// # Errors
     /// Where the maps cannot be read.
-    pub(super) fn report(&self) -> Result<Status, MapsError> {
+    pub(super) async fn report(&self) -> Result<Status, MapsError> {
+        let vrrp = match &self.vrrp {
+            Some(vrrp) => vrrp.report().await,
+            None => Vec::new(),
+        };
         let snapshot = Snapshot::read(self.datapath.maps())?;
         let next_hops = self.next_hops.borrow();
         Ok(Status {
@@ -30,6 +38,7 @@ impl Agent {
             generation: snapshot.generation,
             datapath: self.datapath_name().to_owned(),
             interfaces: self.interface_reports(&next_hops),
+            vrrp: vrrp.iter().map(vrrp_status).collect(),
             services: self
                 .pool
                 .services()
@@ -211,6 +220,28 @@ impl Agent {
             reason = format!("{reason}; next hop: {hop}");
         }
         reason
+    }
+}
+
+/// How an instance stands, as status shows it.
+pub(super) fn vrrp_status(report: &InstanceReport) -> VrrpStatus {
+    let counters = report.counters.iter().filter(|(_, count)| *count > 0);
+    VrrpStatus {
+        name: report.name.clone(),
+        state: report.state.name().to_owned(),
+        since: humantime::format_rfc3339_seconds(report.since).to_string(),
+        reason: report.reason.clone(),
+        priority: report.priority,
+        master: report.master.map(|(address, priority)| MasterStatus {
+            address: address.to_string(),
+            priority,
+        }),
+        next_deadline_ms: report
+            .next_deadline
+            .and_then(|left| u64::try_from(left.as_millis()).ok()),
+        counters: counters
+            .map(|&(name, count)| (name.to_owned(), count))
+            .collect(),
     }
 }
 
