@@ -82,7 +82,7 @@ pub enum Running {
     /// An agent with services.
     Agent(Box<Agent>),
     /// One without.
-    Alone(Alone),
+    Alone(Box<Alone>),
 }
 
 impl Running {

@@ -99,7 +99,10 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Running, StartError> 
     raise_open_files();
     match (config.services.is_empty(), config.vrrp.is_empty()) {
         (true, true) => Err(StartError::NothingToDo),
-        (true, false) => Alone::start(config, bpffs).await.map(Running::Alone),
+        (true, false) => {
+            let alone = Alone::start(config, bpffs).await?;
+            Ok(Running::Alone(Box::new(alone)))
+        }
         (false, _) => {
             let agent = start_serving(config, bpffs).await?;
             Ok(Running::Agent(Box::new(agent)))

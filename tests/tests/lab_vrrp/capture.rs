@@ -14,9 +14,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Frames of every protocol (linux/if_ether.h), in network byte order as packet(7) has it.
 const ETH_P_ALL: i32 = 0x0003_u16.to_be() as i32;
 
+/// A frame, and when it was seen.
+type Frame = (Instant, Vec<u8>);
+
 /// A capture under way on a node. It ends with this value.
 pub struct Capture {
-    frames: Arc<Mutex<Vec<(Instant, Vec<u8>)>>>,
+    frames: Arc<Mutex<Vec<Frame>>>,
     over: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
     _members: [Socket; 2],
@@ -96,7 +99,7 @@ impl Capture {
         read.collect()
     }
 
-    fn frames(&self) -> Vec<(Instant, Vec<u8>)> {
+    fn frames(&self) -> Vec<Frame> {
         self.frames.lock().expect("no thread panics").clone()
     }
 }
