@@ -51,12 +51,34 @@ enum Verb {
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
+    /// Hand the ownership of virtual addresses over by hand, in order.
+    Vrrp {
+        #[command(subcommand)]
+        verb: VrrpVerb,
+    },
     /// Take the data plane away: programs, attachments, maps and kept neighbours. Only while no agent runs.
     Unload {
         /// The agent's control socket, by which a running one is known.
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum VrrpVerb {
+    /// Give the addresses up, and do not preempt whoever takes them. If nobody does, they come back.
+    Release(Instance),
+    /// Take the addresses, also without preemption and without delay.
+    Claim(Instance),
+}
+
+#[derive(Debug, clap::Args)]
+struct Instance {
+    /// The instance's name. Those of its sync group move with it.
+    instance: String,
+    /// The agent's control socket.
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    socket: PathBuf,
 }
 
 /// The control socket's default, as in the configuration.
@@ -71,6 +93,7 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Run { config } => run(&config),
         Verb::Check { file } => check(&file),
         Verb::Status { json, socket } => status(&socket, json),
+        Verb::Vrrp { verb } => hand_over(verb),
         Verb::Unload { socket } => unload(&socket),
     }
 }
@@ -137,6 +160,22 @@ fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
     match client::ask(socket, Request::Status)? {
         Response::Status(status) if json => println!("{}", serde_json::to_string_pretty(&status)?),
         Response::Status(status) => print!("{status}"),
+        Response::Done(words) => bail!("the agent answers something else: {words}"),
+        Response::Error(error) => bail!("{error}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn hand_over(verb: VrrpVerb) -> anyhow::Result<ExitCode> {
+    let (socket, request) = match verb {
+        VrrpVerb::Release(Instance { instance, socket }) => {
+            (socket, Request::VrrpRelease { instance })
+        }
+        VrrpVerb::Claim(Instance { instance, socket }) => (socket, Request::VrrpClaim { instance }),
+    };
+    match client::ask(&socket, request)? {
+        Response::Done(words) => println!("{words}"),
+        Response::Status(_) => bail!("the agent answers something else: its status"),
         Response::Error(error) => bail!("{error}"),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! An agent without services: VRRP alone. Nothing is attached, and neither BPF nor IPVS is needed.
 
-use super::{Signals, lock::Lock, report::vrrp_status, start::StartError};
+use super::{Signals, lock::Lock, ownership, report::vrrp_status, start::StartError};
 use crate::{
     config::Config,
     control::{
@@ -9,7 +9,7 @@ use crate::{
         status::Status,
     },
     network::{Resolver, ResolverOptions},
-    vrrp::shell::{OwnershipSink, Vrrp, Watches},
+    vrrp::shell::{Order, OwnershipSink, Vrrp, Watches},
 };
 use std::{path::Path, time::Instant};
 use tokio::sync::mpsc;
@@ -81,6 +81,12 @@ impl Alone {
 
     async fn answer(&self, request: Request) -> Response {
         match request {
+            Request::VrrpRelease { instance } => {
+                ownership::hand_over(Some(&self.vrrp), Order::Release, instance).await
+            }
+            Request::VrrpClaim { instance } => {
+                ownership::hand_over(Some(&self.vrrp), Order::Claim, instance).await
+            }
             Request::Status => Response::Status(Box::new(Status {
                 router_id: self.router_id.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),

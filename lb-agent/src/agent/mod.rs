@@ -29,7 +29,7 @@ use crate::{
     health,
     network::{Links, Netlink, NextHops, Resolver},
     sys::grace::Grace,
-    vrrp::shell::Vrrp,
+    vrrp::shell::{Order, Vrrp},
 };
 use interfaces::Interfaces;
 use std::{
@@ -257,6 +257,12 @@ impl Agent {
 
     async fn answer(&self, request: Request) -> Response {
         match request {
+            Request::VrrpRelease { instance } => {
+                ownership::hand_over(self.vrrp.as_ref(), Order::Release, instance).await
+            }
+            Request::VrrpClaim { instance } => {
+                ownership::hand_over(self.vrrp.as_ref(), Order::Claim, instance).await
+            }
             Request::Status => match self.report().await {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Error(format!("read the maps: {error}")),

@@ -2,8 +2,9 @@
 
 use crate::{
     config::{self, Service},
+    control::protocol::Response,
     datapath::xdp::Owners,
-    vrrp::shell::{Holder, OwnershipSink},
+    vrrp::shell::{Holder, Order, OwnershipSink, Vrrp},
 };
 use lb_common::{
     Owner,
@@ -37,6 +38,18 @@ pub fn sink(owners: Owners) -> OwnershipSink {
         };
         owners.store(owner_number(place), Owner(word));
     })
+}
+
+/// Has an operator's order carried out.
+pub async fn hand_over(vrrp: Option<&Vrrp>, order: Order, instance: String) -> Response {
+    let done = match vrrp {
+        Some(vrrp) => vrrp.order(order, instance).await,
+        None => Err("the configuration has no [[vrrp]]".to_owned()),
+    };
+    match done {
+        Ok(words) => Response::Done(words),
+        Err(words) => Response::Error(words),
+    }
 }
 
 #[cfg(test)]

@@ -151,3 +151,78 @@ fn what_is_set_is_marked_as_the_agents() {
         assert_eq!(marked, [flavour.address()], "{listed}");
     }
 }
+
+#[test]
+fn ownership_is_handed_over_by_hand_and_taken_back() {
+    let pair = Pair::up(FLAVOURS[2], 150, 100);
+    let vip = pair.flavour.address();
+    pair.wait_for_state("master");
+    let said = pair.agent.command(&["vrrp", "release", "VI_1"]).unwrap();
+    assert_eq!(said, "VI_1 is backup\n");
+    wait_for_address(pair.lb2(), vip);
+    wait_until_without(pair.lb1(), vip);
+    // Stronger, and yet it stays a backup.
+    wait_until(DEADLINE, "adverts of keepalived", || {
+        let status = pair.wait_for_state("backup");
+        match status["counters"]["advert_followed"].as_u64() {
+            Some(30..) => Ok(()),
+            _ => Err(status),
+        }
+    })
+    .unwrap();
+    let said = pair.agent.command(&["vrrp", "claim", "VI_1"]).unwrap();
+    assert_eq!(said, "VI_1 is master\n");
+    wait_for_address(pair.lb1(), vip);
+    wait_until_without(pair.lb2(), vip);
+    let unknown = pair.agent.command(&["vrrp", "claim", "VI_2"]).unwrap_err();
+    let words = "there is no instance VI_2: there are VI_1";
+    assert!(format!("{unknown:#}").contains(words), "{unknown:#}");
+}
+
+// V95, V96
+#[test]
+fn a_group_moves_together_when_one_of_its_links_is_lost() {
+    let lab = Lab::up(&Options { real_servers: 1 }).unwrap();
+    let config = |name: &str, priority: u8| {
+        let instance = |number: u8, leg: &str| {
+            format!(
+                "[[vrrp]]\nname = \"VI_{number}\"\ninterface = \"{leg}\"\nvirtual_router_id = 5{number}\n\
+                 priority = {priority}\nadvert_interval = \"100ms\"\naddresses = [\"10.{number}.0.110/24\"]\n"
+            )
+        };
+        let (front, back) = (instance(1, "eth0"), instance(2, "eth1"));
+        let group = "[[sync_group]]\nname = \"VG\"\ninstances = [\"VI_1\", \"VI_2\"]\n";
+        format!("router_id = \"{name}\"\n{front}{back}{group}")
+    };
+    let binary = agent_binary().unwrap();
+    let first = lab.agent("lb1", &binary, &config("lb1", 150)).unwrap();
+    let second = lab.agent("lb2", &binary, &config("lb2", 100)).unwrap();
+    let both = |agent: &lb_tests::lab::Agent, state: &str| {
+        wait_until(DEADLINE, &format!("both to be {state}"), || {
+            let status = agent.status().map_err(|error| format!("{error:#}"))?;
+            let instances = status["vrrp"].as_array().cloned().unwrap_or_default();
+            match instances.len() == 2 && instances.iter().all(|one| one["state"] == state) {
+                true => Ok(instances),
+                false => Err(status["vrrp"].to_string()),
+            }
+        })
+        .unwrap()
+    };
+    both(&first, "master");
+    both(&second, "backup");
+    let port = |state: &str| {
+        let arguments = ["link", "set", "dev", "lb1b", state];
+        lab.node("sw").run("ip", &arguments).unwrap();
+    };
+    port("down");
+    let faults = both(&first, "fault");
+    assert_eq!(faults[0]["reason"], "down: interface eth1 of VI_2");
+    assert_eq!(faults[1]["reason"], "down: interface eth1");
+    wait_until_without(lab.node("lb1"), "10.1.0.110");
+    // On the front network it resigned, on the back one nothing could be sent.
+    both(&second, "master");
+    port("up");
+    both(&first, "master");
+    both(&second, "backup");
+    wait_until_without(lab.node("lb2"), "10.1.0.110");
+}

@@ -99,9 +99,19 @@ pub struct Watches {
     pub addresses: watch::Receiver<Arc<HostAddresses>>,
 }
 
+/// What an operator may want of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// To give its addresses up.
+    Release,
+    /// To take them.
+    Claim,
+}
+
 #[derive(Debug)]
 enum Command {
     Report(oneshot::Sender<Vec<InstanceReport>>),
+    Order(Order, String, oneshot::Sender<Result<String, String>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -137,6 +147,18 @@ impl Vrrp {
             return Vec::new();
         }
         answered.await.unwrap_or_default()
+    }
+
+    /// Has an instance do something by hand, with all that move with it; says in words what it is then, or why not.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub async fn order(&self, order: Order, instance: String) -> Result<String, String> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Order(order, instance, answer);
+        let ended = || VrrpError::Ended.to_string();
+        self.commands.send(command).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
     }
 
     /// Resigns everywhere, and takes all addresses away.
@@ -360,6 +382,10 @@ impl Elections {
                 },
                 command = inbox.recv() => match command {
                     Some(Command::Report(answer)) => drop(answer.send(self.report())),
+                    Some(Command::Order(order, name, answer)) => {
+                        let done = self.obey(order, &name).await;
+                        drop(answer.send(done));
+                    }
                     Some(Command::Stop(done)) => return self.stop(Some(done)).await,
                     None => return self.stop(None).await,
                 },
@@ -367,6 +393,35 @@ impl Elections {
             more = self.hear().await;
             let steps = self.node.on_timer(self.clock.now());
             self.carry_out(steps).await;
+        }
+    }
+
+    async fn obey(&mut self, order: Order, name: &str) -> Result<String, String> {
+        let mut names = self
+            .members
+            .iter()
+            .map(|member| member.instance.name.as_str());
+        let Some(place) = names.position(|other| other == name) else {
+            let all: Vec<&str> = self.node.machines().map(|(name, _)| name).collect();
+            return Err(format!(
+                "there is no instance {name}: there are {}",
+                all.join(", ")
+            ));
+        };
+        let now = self.clock.now();
+        let steps = match order {
+            Order::Release => self.node.release(place, now),
+            Order::Claim => self.node.claim(place, now),
+        };
+        let refusal = steps.iter().find_map(|step| match &step.action {
+            Action::Report(Notice::Refused(refusal)) => Some(refusal.to_string()),
+            _ => None,
+        });
+        self.carry_out(steps).await;
+        match (refusal, self.node.machine(place)) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(machine)) => Ok(format!("{name} is {}", machine.state().name())),
+            (None, None) => Ok(name.to_owned()),
         }
     }
 
