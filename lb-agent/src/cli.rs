@@ -13,6 +13,7 @@ use crate::{
     network::{Resolver, ResolverOptions},
 };
 mod host;
+mod output;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
@@ -102,7 +103,7 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
         Err(report) => {
-            eprintln!("{report}");
+            output::complain(&report);
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -135,22 +136,22 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
         }) => {
             warnings.extend(host::warnings(&config, &places));
             for warning in &warnings {
-                eprintln!("{warning}\n");
+                output::complain(&format_args!("{warning}\n"));
             }
             let real_servers: usize = config
                 .services
                 .iter()
                 .map(|service| service.real_servers.len())
                 .sum();
-            println!(
-                "{}: valid, {} services, {real_servers} real servers",
+            output::say(&format_args!(
+                "{}: valid, {} services, {real_servers} real servers\n",
                 file.display(),
                 config.services.len()
-            );
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
-            eprintln!("{report}");
+            output::complain(&report);
             Ok(ExitCode::FAILURE)
         }
     }
@@ -158,8 +159,13 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
 
 fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
     match client::ask(socket, Request::Status)? {
-        Response::Status(status) if json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Response::Status(status) => print!("{status}"),
+        Response::Status(status) if json => {
+            output::say(&format_args!(
+                "{}\n",
+                serde_json::to_string_pretty(&status)?
+            ))?;
+        }
+        Response::Status(status) => output::say(&status)?,
         Response::Done(words) => bail!("the agent answers something else: {words}"),
         Response::Error(error) => bail!("{error}"),
     }
@@ -174,7 +180,7 @@ fn hand_over(verb: VrrpVerb) -> anyhow::Result<ExitCode> {
         VrrpVerb::Claim(Instance { instance, socket }) => (socket, Request::VrrpClaim { instance }),
     };
     match client::ask(&socket, request)? {
-        Response::Done(words) => println!("{words}"),
+        Response::Done(words) => output::say(&format_args!("{words}\n"))?,
         Response::Status(_) => bail!("the agent answers something else: its status"),
         Response::Error(error) => bail!("{error}"),
     }
@@ -185,9 +191,9 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     let bpffs = Path::new(xdp::BPFFS);
     xdp::Pins::look(bpffs)?;
     let _lock = Lock::take(socket, bpffs)?;
-    let removed = xdp::unload(bpffs)?;
     // What an agent that was killed could not take away itself.
     server::remove_stale(socket)?;
+    let removed = xdp::unload(bpffs)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -200,10 +206,10 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     });
     neighbours.map_err(|error| anyhow::anyhow!("{}", error.with_cause()))?;
     match removed.len() {
-        0 => println!("nothing was loaded"),
+        0 => output::say(&"nothing was loaded\n")?,
         _ => {
             for path in &removed {
-                println!("removed {}", path.display());
+                output::say(&format_args!("removed {}\n", path.display()))?;
             }
         }
     }

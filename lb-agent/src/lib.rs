@@ -9,5 +9,6 @@ pub mod datapath;
 pub mod health;
 mod log;
 pub mod network;
+pub mod script;
 pub mod sys;
 pub mod vrrp;

@@ -14,14 +14,17 @@ mod ethernet;
 mod frame;
 mod ipv4;
 mod ipv6;
-mod local;
+mod limit;
 mod maps;
 mod network;
+mod refusal;
 mod select;
 mod stats;
 mod transport;
+mod tunnel;
 mod verdict;
 mod vip;
+mod way;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use ethernet::Ethernet;
@@ -29,7 +32,9 @@ use frame::Frame;
 use ipv4::Ipv4;
 use ipv6::Ipv6;
 use lb_common::{Mode, Reason, key};
+use maps::BACKEND_COUNTERS;
 use network::{FragmentPart, Network};
+use select::Selected;
 use transport::Ports;
 use verdict::Verdict;
 use vip::ControlBlock;
@@ -61,11 +66,12 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
     let header = N::parse(frame, ethernet.payload).ok_or(Verdict::of(Reason::NotBalanced))?;
     vip::filter(control, &header)?;
 
+    let opaque = |reason| vip::opaque(control, &header, reason);
+    let mut fault = Reason::Truncated;
     let payload = header
-        .payload(frame)
-        .map_err(|reason| vip::opaque(control, &header, reason))?;
-    let ports =
-        Ports::parse(frame, &payload).map_err(|reason| vip::opaque(control, &header, reason))?;
+        .payload(frame, &mut fault)
+        .ok_or_else(|| opaque(fault))?;
+    let ports = Ports::parse(frame, &payload).map_err(opaque)?;
 
     let flow = header.flow_hash(ports.0, payload.protocol);
     let live = control.live();
@@ -77,14 +83,32 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
         return Err(Verdict::of_service(Reason::Fragment, service.id));
     }
 
-    let selected = select::backend(live, service, flow)?;
-    let len = payload.frame_len(frame);
-    match Mode::try_from(selected.backend.mode) {
+    let Selected { id, backend } = select::backend(live, service, flow)?;
+    let count = || stats::count(BACKEND_COUNTERS.get_ptr_mut(id), payload.frame_len(frame));
+    let way = |overhead| {
+        way::to(
+            control, frame, &ethernet, &header, service, backend, overhead,
+        )
+    };
+    let inconsistent = Verdict::of_service(Reason::Inconsistent, service.id);
+    match Mode::try_from(backend.mode) {
         Ok(Mode::Dr) => {
-            direct::forward(control, len, &ethernet, ingress, &header, service, selected)
+            let way = way(0)?;
+            count();
+            Ok(direct::forward(&ethernet, ingress, &header, way))
         }
-        Ok(Mode::Local) => local::deliver(len, service, selected),
-        Err(_) => Err(Verdict::of_service(Reason::Inconsistent, service.id)),
+        Ok(Mode::Tun) => {
+            let way = way(tunnel::overhead(backend))?;
+            count();
+            tunnel::forward(frame, &ethernet, ingress, &header, backend, flow, way)
+                .ok_or(inconsistent)
+        }
+        // A real server that is this very host: its packets go up.
+        Ok(Mode::Local) => {
+            count();
+            Ok(Verdict::of_service(Reason::RealServerIsLocal, service.id))
+        }
+        Err(_) => Err(inconsistent),
     }
 }
 

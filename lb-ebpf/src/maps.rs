@@ -38,6 +38,10 @@ pub static BACKEND_COUNTERS: PerCpuArray<Counter, 1024> = PerCpuArray::new();
 #[btf_map]
 pub static REASON_COUNTERS: PerCpuArray<u64, 16384> = PerCpuArray::new();
 
+/// When each kind of error may be told again, see [`crate::limit`]. Key: the kind. Written and read here only.
+#[btf_map]
+pub static LIMITS: PerCpuArray<u64, 2> = PerCpuArray::new();
+
 /// Entries of one bank of [`SERVICES`], a power of two.
 #[unsafe(no_mangle)]
 pub static SERVICE_CAPACITY: Global<u32> = Global::new(256);

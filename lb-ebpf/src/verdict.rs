@@ -15,6 +15,8 @@ pub enum Verdict {
     Back,
     /// Out of another interface, likewise.
     To { ifindex: u32 },
+    /// Back out of the interface it came from, made into an answer. `reason` says which.
+    Answer { reason: Reason, service: u16 },
     /// To the host's stack or to nowhere, by the reason's fate. `service` is the number of the service that the packet
     /// is for; 0: none, or not known yet.
     Here { reason: Reason, service: u16 },
@@ -50,17 +52,24 @@ impl Verdict {
             Self::Back => xdp_action::XDP_TX,
             // SAFETY: a plain call with two numbers; it returns XDP_REDIRECT, or XDP_ABORTED for unknown flags.
             Self::To { ifindex } => unsafe { bpf_redirect(ifindex, 0) as u32 },
+            Self::Answer { reason, service } => {
+                count(reason, service);
+                xdp_action::XDP_TX
+            }
             Self::Here { reason, service } => {
                 if reason.counted() {
-                    stats::count_one(
-                        REASON_COUNTERS.get_ptr_mut(service as u32 * REASONS + reason as u32),
-                    );
+                    count(reason, service);
                 }
                 match reason.fate() {
                     Fate::Dropped => xdp_action::XDP_DROP,
-                    Fate::Passed | Fate::Forwarded => xdp_action::XDP_PASS,
+                    Fate::Passed | Fate::Forwarded | Fate::Answered => xdp_action::XDP_PASS,
                 }
             }
         }
     }
+}
+
+#[inline(always)]
+fn count(reason: Reason, service: u16) {
+    stats::count_one(REASON_COUNTERS.get_ptr_mut(service as u32 * REASONS + reason as u32));
 }

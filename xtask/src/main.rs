@@ -7,6 +7,7 @@ mod child;
 mod lab;
 mod lint;
 mod run;
+mod say;
 mod setup;
 mod sim;
 mod test;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line with its causes; a backtrace would tell the reader nothing.
-            eprintln!("error: {error:#}");
+            say::error(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

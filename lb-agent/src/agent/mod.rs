@@ -28,6 +28,7 @@ use crate::{
     datapath::{Desired, xdp::Datapath},
     health,
     network::{Links, Netlink, NextHops, Resolver},
+    script::Runner,
     sys::grace::Grace,
     vrrp::shell::{Order, Vrrp},
 };
@@ -61,6 +62,7 @@ pub struct Agent {
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
     checks: health::Driver,
+    scripts: Runner,
     events: mpsc::Receiver<health::Event>,
     requests: mpsc::Receiver<Asked>,
     grace: Grace,
@@ -151,6 +153,7 @@ impl Agent {
             vrrp.stop().await;
         }
         self.checks.stop().await;
+        self.scripts.finish().await;
         if let Some(waiting) = self.waiting {
             // Nothing is written after it: its outcome is of no more interest.
             let _ = waiting.await;
@@ -164,18 +167,17 @@ impl Agent {
     }
 
     fn on_health(&mut self, event: health::Event) {
-        let Some((service, real_server)) = self.pool.on_health(&event) else {
-            return;
-        };
-        let address = real_server.display_address();
-        tracing::info!(
-            service = service.name,
-            real_server = address,
-            state = real_server.state_name(),
-            reason = real_server.reason,
-            "real server changed"
-        );
-        self.is_dirty = true;
+        for (service, real_server) in self.pool.on_health(&event) {
+            tracing::info!(
+                service = service.name,
+                real_server = real_server.display_address(),
+                state = real_server.state_name(),
+                weight = real_server.weight(),
+                reason = real_server.reason,
+                "real server changed"
+            );
+            self.is_dirty = true;
+        }
     }
 
     /// A next hop is one word: it needs no commit.

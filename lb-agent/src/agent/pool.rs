@@ -5,21 +5,25 @@
 use super::ownership;
 use crate::{
     balance::{self, Member, TableSize},
-    config::{self, CheckKind, Config, Listen, Protocol},
+    config::{self, Config, Listen, Protocol},
     datapath::{
-        Desired, Device, NextHop, RealServer, Service,
+        Desired, Device, NextHop, RealServer, Service, TunnelSource,
         xdp::{Demand, Inheritance},
     },
-    health::{Event, Spec, State, Target, TargetId, Timing},
+    health::{Event, KindError, Maker, State, Target, TargetId},
     network::{self, NextHops},
+    script::Runner,
 };
+use ipnet::IpNet;
 use lb_common::{BackendState, Mode, ServiceKey, key};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
     sync::Arc,
 };
+use targets::Targets;
+
+mod targets;
 
 /// All services.
 #[derive(Debug)]
@@ -42,8 +46,19 @@ pub struct PoolService {
     pub owners: Vec<u16>,
     /// Its real servers, in the configuration's order.
     pub real_servers: Vec<PoolRealServer>,
+    forwarding: Forwarding,
     table_size: TableSize,
     table: CachedTable,
+}
+
+/// How packets get to real servers that are other hosts.
+#[derive(Clone, Copy, Debug)]
+enum Forwarding {
+    Direct,
+    /// `source`: as configured.
+    Tunnel {
+        source: Option<IpNet>,
+    },
 }
 
 /// A real server of a service.
@@ -54,7 +69,9 @@ pub struct PoolRealServer {
     /// Its port; `None`: the port the client asked for.
     pub port: Option<u16>,
     /// Configured weight.
-    pub weight: u16,
+    pub configured_weight: u16,
+    /// The weight that its check found, which goes before the configured one.
+    pub found_weight: Option<u16>,
     /// Whether it takes new flows.
     pub state: BackendState,
     /// Why, in words.
@@ -82,19 +99,30 @@ pub enum PoolError {
         #[source]
         source: balance::TableSizeError,
     },
+    /// A check cannot be made.
+    #[error("service {service}: real server {real_server}: check: {source}")]
+    Check {
+        /// The service's name.
+        service: String,
+        /// The real server's address.
+        real_server: String,
+        /// What is wrong with it.
+        #[source]
+        source: KindError,
+    },
 }
 
 impl Pool {
-    /// The services of a configuration, every real server up.
+    /// The services of a configuration, every real server up. `runner` sees to the commands of checks.
     ///
     /// # Errors
     /// Where the configuration was not validated.
-    pub fn new(config: &Config) -> Result<Self, PoolError> {
-        let mut next_target = 0;
+    pub fn new(config: &Config, runner: &Runner) -> Result<Self, PoolError> {
+        let mut targets = Targets::new(Maker::new(config, runner));
         let services = config
             .services
             .iter()
-            .map(|service| PoolService::new(service, &config.vrrp, &mut next_target))
+            .map(|service| PoolService::new(service, &config.vrrp, &mut targets))
             .collect::<Result<_, _>>()?;
         Ok(Self { services })
     }
@@ -106,31 +134,50 @@ impl Pool {
 
     /// Takes over what an earlier life knew: a server that it found dead stays out until a check finds otherwise.
     pub fn inherit(&mut self, inheritance: &Inheritance) {
-        for service in &mut self.services {
-            for real_server in &mut service.real_servers {
+        let mut dead = BTreeSet::new();
+        for service in &self.services {
+            for real_server in &service.real_servers {
                 let known = inheritance.backend(
                     &service.keys,
                     real_server.address,
                     real_server.port.unwrap_or(0),
                 );
-                let (Some(known), Some(target)) = (known, &mut real_server.target) else {
+                let (Some(known), Some(target)) = (known, &real_server.target) else {
                     continue;
                 };
                 if BackendState::try_from(known.state) == Ok(BackendState::Down) {
-                    real_server.state = BackendState::Down;
-                    real_server.reason =
-                        "down before the agent was restarted, not checked since".to_owned();
-                    target.initial = State::Down;
+                    dead.insert(target.id);
                 }
             }
         }
+        // Those that share a check share what is known: it will report them together.
+        for real_server in self
+            .services
+            .iter_mut()
+            .flat_map(|service| &mut service.real_servers)
+        {
+            let Some(target) = real_server
+                .target
+                .as_mut()
+                .filter(|target| dead.contains(&target.id))
+            else {
+                continue;
+            };
+            target.initial = State::Down;
+            real_server.state = BackendState::Down;
+            real_server.reason =
+                "down before the agent was restarted, not checked since".to_owned();
+        }
     }
 
-    /// Everything that is to be checked.
+    /// Everything that is to be checked, each once.
     pub fn targets(&self) -> Vec<Target> {
-        self.real_servers()
-            .filter_map(|real_server| real_server.target.clone())
-            .collect()
+        let targets = self
+            .real_servers()
+            .filter_map(|real_server| real_server.target.as_ref());
+        let each_once: BTreeMap<TargetId, &Target> =
+            targets.map(|target| (target.id, target)).collect();
+        each_once.into_values().cloned().collect()
     }
 
     /// Addresses whose next hops are needed.
@@ -155,24 +202,40 @@ impl Pool {
                 .services
                 .iter()
                 .map(|service| service.table_size.slots())
-                .sum(),
+                .fold(0, u32::saturating_add),
         }
     }
 
-    /// Takes in a result of a check, and says which service and real server it is about. `None` where it changes nothing.
-    pub fn on_health(&mut self, event: &Event) -> Option<(&PoolService, &PoolRealServer)> {
+    /// Takes in a result of a check, and says which real servers it changes, and whose they are.
+    pub fn on_health(&mut self, event: &Event) -> Vec<(&PoolService, &PoolRealServer)> {
         let state = match event.state {
             State::Up => BackendState::Up,
             State::Down => BackendState::Down,
-            State::Unknown => return None,
+            State::Unknown => return Vec::new(),
         };
-        let (service, position) = self.find(event.target)?;
-        let service = &mut self.services[service];
-        let real_server = &mut service.real_servers[position];
-        real_server.reason.clone_from(&event.reason);
-        let changed = std::mem::replace(&mut real_server.state, state) != state;
-        let service = &*service;
-        changed.then(|| (service, &service.real_servers[position]))
+        let mut changed = Vec::new();
+        for (service_at, service) in self.services.iter_mut().enumerate() {
+            for (at, real_server) in service.real_servers.iter_mut().enumerate() {
+                if real_server
+                    .target
+                    .as_ref()
+                    .is_some_and(|target| target.id == event.target)
+                {
+                    real_server.reason.clone_from(&event.reason);
+                    let before = (real_server.state, real_server.weight());
+                    real_server.state = state;
+                    real_server.found_weight = event.weight;
+                    if before != (state, real_server.weight()) {
+                        changed.push((service_at, at));
+                    }
+                }
+            }
+        }
+        let those = |(service_at, at): (usize, usize)| {
+            let service = self.services.get(service_at)?;
+            Some((service, service.real_servers.get(at)?))
+        };
+        changed.into_iter().filter_map(those).collect()
     }
 
     /// What the data plane is to do, given where the real servers are.
@@ -190,28 +253,13 @@ impl Pool {
             .iter()
             .flat_map(|service| &service.real_servers)
     }
-
-    fn find(&self, id: TargetId) -> Option<(usize, usize)> {
-        self.services
-            .iter()
-            .enumerate()
-            .find_map(|(index, service)| {
-                let is_it = |real_server: &PoolRealServer| {
-                    real_server
-                        .target
-                        .as_ref()
-                        .is_some_and(|target| target.id == id)
-                };
-                Some((index, service.real_servers.iter().position(is_it)?))
-            })
-    }
 }
 
 impl PoolService {
     fn new(
         service: &config::Service,
         vrrp: &[config::Vrrp],
-        next_target: &mut u32,
+        targets: &mut Targets,
     ) -> Result<Self, PoolError> {
         let listen = match &service.listen {
             Listen::Addresses(addresses) => addresses.clone(),
@@ -227,17 +275,24 @@ impl PoolService {
                 service: service.name.clone(),
                 source,
             })?;
+        let real_servers = service
+            .real_servers
+            .iter()
+            .map(|real_server| PoolRealServer::new(service, real_server, targets));
+        let real_servers = real_servers.collect::<Result<_, _>>()?;
         Ok(Self {
             name: service.name.clone(),
             keys,
             owners,
             listen,
             protocol: service.protocol,
-            real_servers: service
-                .real_servers
-                .iter()
-                .map(|real_server| PoolRealServer::new(real_server, next_target))
-                .collect(),
+            real_servers,
+            forwarding: match service.mode {
+                config::Mode::Tun => Forwarding::Tunnel {
+                    source: service.tun_source,
+                },
+                config::Mode::Dr | config::Mode::Nat | config::Mode::Local => Forwarding::Direct,
+            },
             table_size,
             table: CachedTable::default(),
         })
@@ -247,12 +302,12 @@ impl PoolService {
         let members: Vec<Member> = (0..)
             .zip(&self.real_servers)
             .filter(|(_, real_server)| {
-                real_server.state == BackendState::Up && real_server.weight > 0
+                real_server.state == BackendState::Up && real_server.weight() > 0
             })
             .map(|(position, real_server)| Member {
                 address: real_server.address,
                 port: real_server.port.unwrap_or(0),
-                weight: real_server.weight,
+                weight: real_server.weight(),
                 backend: position,
             })
             .collect();
@@ -270,49 +325,33 @@ impl PoolService {
             real_servers: self
                 .real_servers
                 .iter()
-                .map(|real_server| real_server.desired(next_hops))
+                .map(|real_server| real_server.desired(self.forwarding, next_hops))
                 .collect(),
         }
     }
 }
 
 impl PoolRealServer {
-    fn new(real_server: &config::RealServer, next_target: &mut u32) -> Self {
-        let check = &real_server.check;
-        let is_checked = check.kinds.contains(&CheckKind::Tcp);
-        let target = is_checked.then(|| {
-            let id = TargetId(*next_target);
-            *next_target += 1;
-            let spec = Spec {
-                address: check.address,
-                port: check.port,
-                source: check.source_address,
-                timing: Timing {
-                    interval: check.interval,
-                    timeout: check.timeout,
-                    fall: NonZeroU32::new(check.fall).unwrap_or(NonZeroU32::MIN),
-                    rise: NonZeroU32::new(check.rise).unwrap_or(NonZeroU32::MIN),
-                    retry_interval: check.retry_interval,
-                },
-            };
-            Target {
-                id,
-                spec,
-                initial: State::Up,
-            }
-        });
-        Self {
+    fn new(
+        service: &config::Service,
+        real_server: &config::RealServer,
+        targets: &mut Targets,
+    ) -> Result<Self, PoolError> {
+        let target = targets.target(service, real_server)?;
+        Ok(Self {
             address: real_server.address,
             port: real_server.port,
-            weight: real_server.weight,
+            configured_weight: real_server.weight,
+            found_weight: None,
             state: BackendState::Up,
-            reason: if is_checked {
-                "not checked yet".to_owned()
+            reason: if target.is_some() {
+                "not checked yet"
             } else {
-                "no check is configured".to_owned()
-            },
+                "no check is configured"
+            }
+            .to_owned(),
             target,
-        }
+        })
     }
 
     /// Address, with its port if it has one of its own.
@@ -323,6 +362,11 @@ impl PoolRealServer {
         }
     }
 
+    /// The weight that counts.
+    pub fn weight(&self) -> u16 {
+        self.found_weight.unwrap_or(self.configured_weight)
+    }
+
     /// Its state's name.
     pub fn state_name(&self) -> &'static str {
         match self.state {
@@ -331,23 +375,47 @@ impl PoolRealServer {
         }
     }
 
-    fn desired(&self, next_hops: &NextHops) -> RealServer {
-        let (mode, next_hop) = match next_hops.get(&self.address) {
-            Some(network::NextHop::Resolved { mac, ifindex, .. }) => (
-                Mode::Dr,
-                NextHop::Via {
+    fn desired(&self, forwarding: Forwarding, next_hops: &NextHops) -> RealServer {
+        let mode = match forwarding {
+            Forwarding::Direct => Mode::Dr,
+            Forwarding::Tunnel { .. } => Mode::Tun,
+        };
+        let (mode, next_hop, own_address) = match next_hops.get(&self.address) {
+            Some(network::NextHop::Resolved {
+                mac,
+                ifindex,
+                mtu,
+                source,
+            }) => {
+                let via = NextHop::Via {
                     mac: *mac,
                     device: *ifindex,
-                },
-            ),
-            Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved),
-            Some(network::NextHop::Unresolved { .. }) | None => (Mode::Dr, NextHop::Unresolved),
+                    mtu: *mtu,
+                };
+                (mode, via, *source)
+            }
+            Some(network::NextHop::Local) => (Mode::Local, NextHop::Unresolved, None),
+            Some(network::NextHop::Unresolved { .. }) | None => (mode, NextHop::Unresolved, None),
+        };
+        let tunnel_source = match forwarding {
+            Forwarding::Tunnel { source } if mode == Mode::Tun => source
+                .filter(|source| source.addr().is_ipv4() == self.address.is_ipv4())
+                .map(TunnelSource::within)
+                .or(own_address.map(TunnelSource::fixed)),
+            Forwarding::Direct | Forwarding::Tunnel { .. } => None,
+        };
+        // Nobody could answer a packet from nowhere.
+        let next_hop = if mode == Mode::Tun && tunnel_source.is_none() {
+            NextHop::Unresolved
+        } else {
+            next_hop
         };
         RealServer {
             address: self.address,
             port: self.port.unwrap_or(0),
             mode,
-            weight: self.weight,
+            tunnel_source,
+            weight: self.weight(),
             state: self.state,
             next_hop,
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Agent,
-    interfaces::mode_name,
+    interfaces::{InterfaceView, mode_name},
     pool::{PoolRealServer, PoolService},
 };
 use crate::{
@@ -12,11 +12,14 @@ use crate::{
     },
     datapath::xdp::{BackendSnapshot, MapsError, Snapshot},
     health::Outcome,
-    network::{NextHop, NextHops, XdpMode},
+    network::{Links, NextHop, NextHops, XdpMode},
     vrrp::shell::InstanceReport,
 };
 use lb_common::{BackendState, Reason};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 impl Agent {
     /// How everything stands.
@@ -28,6 +31,15 @@ impl Agent {
             Some(vrrp) => vrrp.report().await,
             None => Vec::new(),
         };
+        // Asked and not remembered: the kernel tells nobody when an attachment ends.
+        let links = match self.netlink.links().await {
+            Ok(links) => Arc::new(links),
+            Err(error) => {
+                tracing::warn!(error = error.with_cause(), "read the interfaces");
+                Arc::clone(&self.links.borrow())
+            }
+        };
+        let attached = self.interfaces.view(&links, self.datapath.program_id());
         let snapshot = Snapshot::read(self.datapath.maps())?;
         let next_hops = self.next_hops.borrow();
         Ok(Status {
@@ -36,8 +48,8 @@ impl Agent {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             generation: snapshot.generation,
-            datapath: self.datapath_name().to_owned(),
-            interfaces: self.interface_reports(&next_hops),
+            datapath: datapath_name(&attached).to_owned(),
+            interfaces: self.interface_reports(&attached, &links, &next_hops),
             vrrp: vrrp.iter().map(vrrp_status).collect(),
             services: self
                 .pool
@@ -47,36 +59,25 @@ impl Agent {
                 .collect(),
             drops: counts(&snapshot.drops),
             passed: counts(&snapshot.passes),
+            answered: counts(&snapshot.answers),
         })
     }
 
-    /// What forwards packets, all interfaces taken together.
-    fn datapath_name(&self) -> &'static str {
-        let modes: BTreeSet<&str> = self
-            .interfaces
-            .view()
-            .map(|view| mode_name(view.mode))
-            .collect();
-        match modes.into_iter().collect::<Vec<_>>()[..] {
-            [] | ["none"] => "none",
-            ["native"] => "xdp_native",
-            ["generic"] => "xdp_generic",
-            _ => "xdp_mixed",
-        }
-    }
-
     /// The interfaces attached to, and those that frames leave by without being attached to.
-    fn interface_reports(&self, next_hops: &NextHops) -> Vec<InterfaceStatus> {
-        let mut reports: Vec<InterfaceStatus> = self
-            .interfaces
-            .view()
+    fn interface_reports(
+        &self,
+        views: &[InterfaceView<'_>],
+        links: &Links,
+        next_hops: &NextHops,
+    ) -> Vec<InterfaceStatus> {
+        let mut reports: Vec<InterfaceStatus> = views
+            .iter()
             .map(|view| InterfaceStatus {
                 name: view.name.to_owned(),
                 mode: mode_name(view.mode).to_owned(),
-                reason: view.reason.to_owned(),
+                reason: view.reason.to_string(),
             })
             .collect();
-        let links = self.links.borrow();
         let attached = self.interfaces.attached();
         let egress: BTreeSet<u32> = next_hops
             .values()
@@ -208,7 +209,7 @@ impl Agent {
             .and_then(|status| status.last);
         let mut reason = match last {
             Some(run) => match run.outcome {
-                Outcome::Passed => {
+                Outcome::Passed | Outcome::Weighed(_) => {
                     format!("check passed in {:.1} ms", run.took.as_secs_f64() * 1000.0)
                 }
                 Outcome::Failed(reason) => format!("check failed: {reason}"),
@@ -242,6 +243,17 @@ pub(super) fn vrrp_status(report: &InstanceReport) -> VrrpStatus {
         counters: counters
             .map(|&(name, count)| (name.to_owned(), count))
             .collect(),
+    }
+}
+
+/// What forwards packets, all interfaces taken together.
+fn datapath_name(views: &[InterfaceView<'_>]) -> &'static str {
+    let modes: BTreeSet<&str> = views.iter().map(|view| mode_name(view.mode)).collect();
+    match modes.into_iter().collect::<Vec<_>>()[..] {
+        [] | ["none"] => "none",
+        ["native"] => "xdp_native",
+        ["generic"] => "xdp_generic",
+        _ => "xdp_mixed",
     }
 }
 

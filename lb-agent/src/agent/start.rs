@@ -18,6 +18,7 @@ use crate::{
     datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
     health,
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
+    script::Runner,
     sys::grace::Grace,
     vrrp::shell::{Vrrp, VrrpError, Watches},
 };
@@ -115,7 +116,8 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     Pins::look(bpffs)?;
     let lock = Lock::take(&config.control.socket, bpffs)?;
-    let mut pool = Pool::new(&config)?;
+    let scripts = Runner::default();
+    let mut pool = Pool::new(&config, &scripts)?;
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
     let links = netlink.links().await?;
@@ -200,6 +202,7 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         resolver,
         vrrp,
         checks,
+        scripts,
         events,
         requests,
         grace,

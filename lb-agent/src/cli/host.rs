@@ -7,7 +7,7 @@ use crate::{
     network::{HostAddresses, Links, Netlink, NetworkError},
 };
 
-/// Interfaces that do not exist, and listen addresses that are not here.
+/// Interfaces that do not exist or cannot carry the program, and listen addresses that are not here.
 pub fn warnings(config: &Config, places: &Places) -> Vec<Diagnostic> {
     match look() {
         Ok((links, addresses)) => compare(config, places, &links, &addresses),
@@ -33,16 +33,16 @@ fn compare(
     links: &Links,
     addresses: &HostAddresses,
 ) -> Vec<Diagnostic> {
-    let interfaces = config
-        .interfaces
-        .iter()
-        .enumerate()
-        .filter(|(_, name)| links.by_name(name).is_none());
-    let missing = interfaces.map(|(index, name)| {
-        places.warning(
-            &format!("interfaces[{index}]"),
-            format!("there is no interface {name} on this host"),
-        )
+    let interfaces = config.interfaces.iter().enumerate();
+    let missing = interfaces.filter_map(|(index, name)| {
+        let message = match links.by_name(name) {
+            None => format!("there is no interface {name} on this host"),
+            Some(link) if link.mac.is_none() => {
+                format!("interface {name} carries no Ethernet frames on this host")
+            }
+            Some(_) => return None,
+        };
+        Some(places.warning(&format!("interfaces[{index}]"), message))
     });
     let elected = config
         .vrrp

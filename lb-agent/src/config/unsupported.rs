@@ -17,8 +17,6 @@ type Rule<T> = (&'static str, fn(&T) -> bool, &'static str);
 const GLOBAL: &[Rule<Config>] = &[
     ("datapath", |c| c.datapath == Datapath::Ipvs, "IPVS"),
     ("control.http", |c| c.control.http.is_some(), "the HTTP listener"),
-    ("scripts.user", |c| c.scripts.user.to_string() != "nobody", "commands"),
-    ("scripts.allow_insecure", |c| c.scripts.allow_insecure, "commands"),
     ("mail", |c| c.mail.is_some(), "mail"),
     ("sync", |c| c.sync.is_some(), "sharing flows with other directors"),
     ("ipvs.sync_daemon", |c| c.ipvs.sync_daemon.is_some(), "IPVS"),
@@ -57,7 +55,6 @@ const SERVICE: &[Rule<Service>] = &[
     ("fwmark", |s| matches!(s.listen, Listen::Fwmark(_)), "services of a firewall mark"),
     ("protocol", |s| s.protocol == Protocol::Sctp, "SCTP"),
     ("mode", |s| s.mode == Mode::Nat, "mode nat"),
-    ("mode", |s| s.mode == Mode::Tun, "mode tun"),
     ("mode", |s| s.mode == Mode::Local, "mode local"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
     ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
@@ -78,7 +75,6 @@ const SERVICE: &[Rule<Service>] = &[
     ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
     ("source", |s| s.source != NatSource::Keep, "mode nat"),
     ("nat_direct", |s| !s.nat_direct.is_empty(), "mode nat"),
-    ("tun_source", |s| s.tun_source.is_some(), "mode tun"),
     ("notify.up", |s| s.notify.up.is_some(), "notification"),
     ("notify.down", |s| s.notify.down.is_some(), "notification"),
     ("notify.real_server_up", |s| s.notify.real_server_up.is_some(), "notification"),
@@ -94,18 +90,6 @@ const REAL_SERVER: &[Rule<RealServer>] = &[
     ("notify.up", |r| r.notify.up.is_some(), "notification"),
     ("notify.down", |r| r.notify.down.is_some(), "notification"),
     ("notify.user", |r| r.notify.user.is_some(), "notification"),
-];
-
-/// Kinds of check, which have no default: written is wanted.
-#[rustfmt::skip]
-const CHECK_KINDS: &[(&str, &str)] = &[
-    ("check.http", "http checks"),
-    ("check.https", "https checks"),
-    ("check.smtp", "smtp checks"),
-    ("check.ping", "ping checks"),
-    ("check.dns", "dns checks"),
-    ("check.udp", "udp checks"),
-    ("check.misc", "misc checks"),
 ];
 
 /// Keys of a check, written on the real server or on its service.
@@ -168,13 +152,11 @@ impl Refused<'_> {
                 self.at(&key, what);
             }
         }
-        self.check_kinds(&path);
         for real_server in &service.real_servers {
             let own = format!("{path}.real_server.{}", real_server.endpoint());
             for (key, _, what) in REAL_SERVER.iter().filter(|(_, met, _)| met(real_server)) {
                 self.at(&format!("{own}.{key}"), what);
             }
-            self.check_kinds(&own);
             for (key, _, what) in CHECK.iter().filter(|(_, met, _)| met(real_server)) {
                 let own = format!("{own}.{key}");
                 let whose = match self.cx.is_written(&own) {
@@ -182,15 +164,6 @@ impl Refused<'_> {
                     false => format!("{path}.{key}"),
                 };
                 self.at(&whose, what);
-            }
-        }
-    }
-
-    fn check_kinds(&self, path: &str) {
-        for (key, what) in CHECK_KINDS {
-            let key = format!("{path}.{key}");
-            if self.cx.is_written(&key) {
-                self.at(&key, what);
             }
         }
     }

@@ -30,6 +30,8 @@ pub struct Status {
     pub drops: Vec<ReasonCount>,
     /// Packets for virtual addresses that were passed to this host, by reason.
     pub passed: Vec<ReasonCount>,
+    /// Packets that were answered by an error, by reason.
+    pub answered: Vec<ReasonCount>,
 }
 
 /// An interface.
@@ -173,6 +175,7 @@ impl fmt::Display for Status {
         for (title, counts) in [
             ("dropped", &self.drops),
             ("passed to this host", &self.passed),
+            ("answered", &self.answered),
         ] {
             let mut line = String::new();
             for count in counts {

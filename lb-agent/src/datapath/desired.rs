@@ -1,5 +1,6 @@
 //! What the data plane is asked to do: plain data, built anew from configuration, health and neighbours.
 
+use ipnet::IpNet;
 use lb_common::{BackendState, Mode, ServiceKey};
 use std::{net::IpAddr, sync::Arc};
 
@@ -37,12 +38,42 @@ pub struct RealServer {
     pub port: u16,
     /// How packets reach it.
     pub mode: Mode,
+    /// Source of the outer headers; [`Mode::Tun`] alone has one.
+    pub tunnel_source: Option<TunnelSource>,
     /// Configured weight.
     pub weight: u16,
     /// What health says.
     pub state: BackendState,
     /// Where its frames go.
     pub next_hop: NextHop,
+}
+
+/// Where tunnelled packets say that they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelSource {
+    /// Of the real server's family; its varying bits are zero.
+    pub address: IpAddr,
+    /// How many of its last bits differ from flow to flow, at most 32; 0: it is fixed.
+    pub varying_bits: u8,
+}
+
+impl TunnelSource {
+    /// Fixed.
+    pub fn fixed(address: IpAddr) -> Self {
+        Self {
+            address,
+            varying_bits: 0,
+        }
+    }
+
+    /// Varied inside `network`: over its last 32 bits at most.
+    pub fn within(network: IpNet) -> Self {
+        let varying_bits = (network.max_prefix_len() - network.prefix_len()).min(32);
+        Self {
+            address: network.network(),
+            varying_bits,
+        }
+    }
 }
 
 impl Service {
@@ -78,6 +109,8 @@ pub enum NextHop {
         mac: [u8; 6],
         /// [`Device::index`] of the interface towards it.
         device: u32,
+        /// Largest IP packet on the way, bytes; 0: any.
+        mtu: u32,
     },
 }
 

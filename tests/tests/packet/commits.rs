@@ -43,11 +43,13 @@ fn real_server(number: u8) -> RealServer {
         address: Ipv4Addr::new(10, 2, 0, number).into(),
         port: 0,
         mode: Mode::Dr,
+        tunnel_source: None,
         weight: 1,
         state: BackendState::Up,
         next_hop: NextHop::Via {
             mac: mac(number),
             device: LOOPBACK,
+            mtu: 0,
         },
     }
 }

@@ -9,6 +9,9 @@ datapath = "xdp"
 interfaces = ["eth0"]
 [control]
 socket = "/run/lb/test.sock"
+[scripts]
+user = "lb"
+allow_insecure = true
 [log]
 level = "debug"
 format = "json"
@@ -18,7 +21,7 @@ listen = ["192.0.2.10:80", "[2001:db8::10]:80"]
 mode = "dr"
 datapath = "xdp_native"
 table_size = 251
-check = { tcp = {}, interval = "1s", timeout = "2s", fall = 3, rise = 2, retry_interval = "500ms", port = 81, source_address = "10.0.0.3" }
+check = { tcp = {}, http = [{}], https = [{}], smtp = {}, ping = {}, dns = {}, udp = {}, misc = { command = ["/bin/true"] }, interval = "1s", timeout = "2s", fall = 3, rise = 2, retry_interval = "500ms", port = 81, source_address = "10.0.0.3" }
 [[service.real_server]]
 address = "10.0.0.1:80"
 weight = 65535
@@ -28,6 +31,13 @@ name = "dns"
 listen = ["192.0.2.10:0"]
 protocol = "udp"
 mode = "dr"
+[[service.real_server]]
+address = "10.0.0.1"
+[[service]]
+name = "tunnelled"
+listen = ["192.0.2.11:0"]
+mode = "tun"
+tun_source = "10.9.0.0/16"
 [[service.real_server]]
 address = "10.0.0.1"
 "#;
@@ -112,7 +122,7 @@ fn each_key_of_a_service_that_is_not_built_is_refused_at_its_place() {
         let text = text.replacen("mode = \"dr\"\n", &format!("mode = \"dr\"\n{key}\n"), 1);
         refused(&text, key, what);
     }
-    for (mode, port) in [("nat", ":8080"), ("tun", ""), ("local", "")] {
+    for (mode, port) in [("nat", ":8080"), ("local", "")] {
         let written = format!("mode = \"{mode}\"");
         let text = BUILT.replacen("mode = \"dr\"", &written, 1);
         refused(
@@ -134,13 +144,6 @@ fn each_key_of_a_real_server_that_is_not_built_is_refused_at_its_place() {
         ("on_failure = \"drain\"", "draining"),
         ("notify.up = [\"/bin/true\"]", "notification"),
         ("check.via = \"vip\"", "virtual address"),
-        ("check.http = [{}]", "http"),
-        ("check.https = [{}]", "https"),
-        ("check.smtp = {}", "smtp"),
-        ("check.ping = {}", "ping"),
-        ("check.dns = {}", "dns"),
-        ("check.udp = {}", "udp"),
-        ("check.misc = { command = [\"/bin/true\"] }", "misc"),
     ] {
         let text = BUILT.replace("weight = 65535\n", &format!("weight = 65535\n{key}\n"));
         refused(&text, key, what);
@@ -159,12 +162,6 @@ fn each_table_that_is_not_built_is_refused_at_its_place() {
             "[sync]\npeers = [\"192.0.2.9\"]\nkey_file = \"/k\"",
             "[sync]",
             "flows",
-        ),
-        ("[scripts]\nuser = \"lb\"", "user = \"lb\"", "commands"),
-        (
-            "[scripts]\nallow_insecure = true",
-            "allow_insecure = true",
-            "commands",
         ),
         (
             "[[script]]\nname = \"a\"\ncommand = [\"/a\"]",
@@ -259,7 +256,7 @@ fn faults_and_what_is_not_built_are_reported_together() {
 #[test]
 fn the_documented_example_is_refused_by_name_only() {
     let report = loaded(EXAMPLE).expect_err("not all of it is built");
-    assert!(report.errors.len() > 20, "{report}");
+    assert!(!report.errors.is_empty(), "{report}");
     for error in &report.errors {
         assert!(error.message.starts_with("not supported yet: "), "{error}");
     }

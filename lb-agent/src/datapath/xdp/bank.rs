@@ -61,7 +61,7 @@ pub struct Plan {
     pub services: Vec<Service>,
     /// Seed under which the table was laid out.
     pub seed: u32,
-    /// Backends by id, without `next_hop` and `generation`.
+    /// Backends by id, without `next_hop`, `mtu` and `generation`.
     pub backends: Vec<(u32, Backend)>,
     /// Next hop of each of `backends`.
     pub next_hops: Vec<desired::NextHop>,
@@ -93,6 +93,14 @@ pub fn wire_address(address: IpAddr) -> (Address, u8) {
         IpAddr::V4(v4) => ([u32::from_ne_bytes(v4.octets()), 0, 0, 0], key::IPV4),
         IpAddr::V6(v6) => (key::words(v6.octets()), key::IPV6),
     }
+}
+
+/// The bits of a tunnel source's last word that vary, wire order.
+fn varying_mask(source: desired::TunnelSource) -> u32 {
+    u32::MAX
+        .checked_shr(32 - u32::from(source.varying_bits.min(32)))
+        .unwrap_or(0)
+        .to_be()
 }
 
 /// The address of a backend entry; `None` for a free one.
@@ -141,6 +149,10 @@ pub fn plan(
             }
             backend_ids.push(backend_id);
             plan.next_hops.push(real_server.next_hop);
+            let (tunnel_source, tunnel_vary) = real_server
+                .tunnel_source
+                .map(|source| (wire_address(source.address).0, varying_mask(source)))
+                .unwrap_or_default();
             plan.backends.push((
                 backend_id,
                 Backend {
@@ -151,6 +163,8 @@ pub fn plan(
                     state: real_server.state as u8,
                     weight: real_server.weight,
                     service: id,
+                    tunnel_source,
+                    tunnel_vary,
                     ..Backend::default()
                 },
             ));

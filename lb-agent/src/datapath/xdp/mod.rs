@@ -14,7 +14,7 @@ mod pins;
 mod snapshot;
 mod writer;
 
-pub use attach::{AttachError, Attached, Holder, Ladder, Target};
+pub use attach::{AttachError, Attached, GENERIC, Holder, Ladder, Target};
 pub use capacity::{Capacity, Demand, NoRoom};
 pub use maps::{Maps, MapsError};
 pub use object::{LoadError, load_program};

@@ -20,6 +20,7 @@ fn real_server(number: u32) -> RealServer {
         address: IpAddr::from((0x0a01_0000 | number).to_be_bytes()),
         port: 0,
         mode: Mode::Dr,
+        tunnel_source: None,
         weight: 1,
         state: BackendState::Up,
         next_hop: NextHop::Unresolved,

@@ -1,0 +1,47 @@
+//! The end of a run, which every step of every kind of check keeps.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+/// When a run must have ended, however many steps and kinds of check it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    at: Instant,
+    timeout: Duration,
+}
+
+/// A step that did not end in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no {what} within {}", humantime::format_duration(*timeout))]
+pub struct Late {
+    what: &'static str,
+    timeout: Duration,
+}
+
+impl Deadline {
+    /// For a run that starts now and may take `timeout`.
+    pub fn after(timeout: Duration) -> Self {
+        Self {
+            at: Instant::now() + timeout,
+            timeout,
+        }
+    }
+
+    /// What is left.
+    pub fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    /// What the step gives, if it ends in time. `what` is what is waited for, such as "answer".
+    ///
+    /// # Errors
+    /// [`Late`], which names it and the whole run's time.
+    pub async fn limit<F: Future>(&self, what: &'static str, step: F) -> Result<F::Output, Late> {
+        let timeout = self.timeout;
+        timeout_at(self.at, step)
+            .await
+            .map_err(|_elapsed| Late { what, timeout })
+    }
+}
