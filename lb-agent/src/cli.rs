@@ -77,6 +77,11 @@ enum Verb {
     },
     /// Print the digest of what a server answers, for `digest` of an http or https check.
     Genhash(genhash::Args),
+    /// Hand the ownership of virtual addresses over by hand, in order.
+    Vrrp {
+        #[command(subcommand)]
+        verb: VrrpVerb,
+    },
     /// Take the data plane away: programs, attachments, maps and kept neighbours. Only while no agent runs.
     Unload {
         /// The agent's control socket, by which a running one is known.
@@ -129,6 +134,23 @@ struct Servers {
     real_servers: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+enum VrrpVerb {
+    /// Give the addresses up, and do not preempt whoever takes them. If nobody does, they come back.
+    Release(Instance),
+    /// Take the addresses, also without preemption and without delay.
+    Claim(Instance),
+}
+
+#[derive(Debug, clap::Args)]
+struct Instance {
+    /// The instance's name. Those of its sync group move with it.
+    instance: String,
+    /// The agent's control socket.
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    socket: PathBuf,
+}
+
 /// The control socket's default, as in the configuration.
 const SOCKET: &str = "/run/lb/lb.sock";
 
@@ -148,6 +170,7 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
             config,
         } => check_now(&config, &service, &real_server),
         Verb::Genhash(args) => genhash::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Vrrp { verb } => hand_over(verb),
         Verb::Unload { socket } => unload(&socket),
     }
 }
@@ -259,6 +282,21 @@ fn server(socket: &Path, verb: ServerArgs) -> anyhow::Result<ExitCode> {
         real_servers,
     };
     match client::ask(socket, request)? {
+        Response::Done(lines) => output::say(&format_args!("{}\n", lines.join("\n")))?,
+        Response::Status(_) => bail!("the agent answers another question"),
+        Response::Error(error) => bail!("{error}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn hand_over(verb: VrrpVerb) -> anyhow::Result<ExitCode> {
+    let (socket, request) = match verb {
+        VrrpVerb::Release(Instance { instance, socket }) => {
+            (socket, Request::VrrpRelease { instance })
+        }
+        VrrpVerb::Claim(Instance { instance, socket }) => (socket, Request::VrrpClaim { instance }),
+    };
+    match client::ask(&socket, request)? {
         Response::Done(lines) => output::say(&format_args!("{}\n", lines.join("\n")))?,
         Response::Status(_) => bail!("the agent answers another question"),
         Response::Error(error) => bail!("{error}"),

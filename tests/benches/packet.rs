@@ -212,7 +212,7 @@ fn desired() -> Desired {
     let service = |name: &str, keys: Vec<ServiceKey>| Service {
         name: name.to_owned(),
         keys,
-        owner: 0,
+        owners: Vec::new(),
         table: Arc::clone(&table),
         real_servers: real_servers.clone(),
         flows: FlowRules::default(),

@@ -4,16 +4,19 @@
 //! is the loop. It alone writes the maps; checks, next hops and the control socket are tasks that speak to it over
 //! bounded channels.
 
+mod alone;
 mod devices;
 mod interfaces;
 mod lock;
 mod operator;
+mod ownership;
 mod pool;
 mod report;
 mod start;
 mod sweep;
 mod terms;
 
+pub use alone::Alone;
 pub use devices::DevicesError;
 pub use lock::{Lock, LockError};
 pub use operator::OperatorError;
@@ -32,6 +35,7 @@ use crate::{
     notify::Notifier,
     script::Runner,
     sys::grace::Grace,
+    vrrp::shell::{Order, Vrrp},
 };
 use interfaces::Interfaces;
 use nix::time::{ClockId, clock_gettime};
@@ -65,6 +69,8 @@ pub struct Agent {
     interfaces: Interfaces,
     netlink: Netlink,
     resolver: Resolver,
+    /// The elections, where there are any.
+    vrrp: Option<Vrrp>,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
     checks: health::Driver,
@@ -87,6 +93,25 @@ pub struct Agent {
     // Fields are dropped in order: the socket goes before the lock that protects it.
     _server: Server,
     _lock: Lock,
+}
+
+/// What [`start`] has brought up.
+#[derive(Debug)]
+pub enum Running {
+    /// An agent with services.
+    Agent(Box<Agent>),
+    /// One without.
+    Alone(Box<Alone>),
+}
+
+impl Running {
+    /// Works until SIGTERM or SIGINT.
+    pub async fn run(self) {
+        match self {
+            Self::Agent(agent) => agent.run().await,
+            Self::Alone(alone) => alone.run().await,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -147,6 +172,10 @@ impl Agent {
 
     async fn stop(self) {
         tracing::info!("ending; forwarding stays loaded until `lb-agent unload`");
+        // First: the others are waiting for it.
+        if let Some(vrrp) = self.vrrp {
+            vrrp.stop().await;
+        }
         self.checks.stop().await;
         self.notifier.finish().await;
         self.scripts.finish().await;
@@ -273,6 +302,12 @@ impl Agent {
 
     async fn answer(&mut self, request: Request) -> Response {
         match request {
+            Request::VrrpRelease { instance } => {
+                ownership::hand_over(self.vrrp.as_ref(), Order::Release, instance).await
+            }
+            Request::VrrpClaim { instance } => {
+                ownership::hand_over(self.vrrp.as_ref(), Order::Claim, instance).await
+            }
             Request::Status => match self.report().await {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Error(format!("read the maps: {error}")),

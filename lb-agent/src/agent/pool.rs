@@ -97,7 +97,7 @@ impl Pool {
         let services = config
             .services
             .iter()
-            .map(|service| PoolService::new(service, &mut targets, &commands))
+            .map(|service| PoolService::new(service, &config.vrrp, &mut targets, &commands))
             .collect::<Result<_, _>>()?;
         let mut pool = Self { services };
         pool.judge();

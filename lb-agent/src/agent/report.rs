@@ -11,11 +11,13 @@ use crate::{
     balance::ramp,
     config::Endpoint,
     control::status::{
-        InterfaceStatus, RealServerStatus, ReasonCount, ServiceStatus, SorryServerStatus, Status,
+        InterfaceStatus, MasterStatus, RealServerStatus, ReasonCount, ServiceStatus,
+        SorryServerStatus, Status, VrrpStatus,
     },
     datapath::xdp::{BackendSnapshot, MapsError, ServiceSnapshot, Snapshot},
     health::Outcome,
     network::{Links, NextHop, NextHops, XdpMode},
+    vrrp::shell::InstanceReport,
 };
 use lb_common::{BackendState, Reason};
 use std::{
@@ -30,6 +32,10 @@ impl Agent {
     /// # Errors
     /// Where the maps cannot be read.
     pub(super) async fn report(&self) -> Result<Status, MapsError> {
+        let vrrp = match &self.vrrp {
+            Some(vrrp) => vrrp.report().await,
+            None => Vec::new(),
+        };
         // Asked and not remembered: the kernel tells nobody when an attachment ends.
         let links = match self.netlink.links().await {
             Ok(links) => Arc::new(links),
@@ -49,6 +55,7 @@ impl Agent {
             generation: snapshot.generation,
             datapath: datapath_name(&attached).to_owned(),
             interfaces: self.interface_reports(&attached, &links, &next_hops),
+            vrrp: vrrp.iter().map(vrrp_status).collect(),
             services: self
                 .pool
                 .services()
@@ -268,6 +275,28 @@ impl Agent {
             reason = format!("{reason}; next hop: {hop}");
         }
         reason
+    }
+}
+
+/// How an instance stands, as status shows it.
+pub(super) fn vrrp_status(report: &InstanceReport) -> VrrpStatus {
+    let counters = report.counters.iter().filter(|(_, count)| *count > 0);
+    VrrpStatus {
+        name: report.name.clone(),
+        state: report.state.name().to_owned(),
+        since: humantime::format_rfc3339_seconds(report.since).to_string(),
+        reason: report.reason.clone(),
+        priority: report.priority,
+        master: report.master.map(|(address, priority)| MasterStatus {
+            address: address.to_string(),
+            priority,
+        }),
+        next_deadline_ms: report
+            .next_deadline
+            .and_then(|left| u64::try_from(left.as_millis()).ok()),
+        counters: counters
+            .map(|&(name, count)| (name.to_owned(), count))
+            .collect(),
     }
 }
 

@@ -93,7 +93,8 @@ impl Terms {
         self.known.values().map(|known| known.last.address)
     }
 
-    /// Enters the terms into `desired`, and the real servers that were removed but keep flows.
+    /// Enters the terms into `desired`, and the real servers that were removed but keep flows. One that is to keep none,
+    /// by the operator's word, says so already.
     pub fn apply(
         &mut self,
         desired: &mut Desired,
@@ -133,6 +134,7 @@ impl Terms {
         for real_server in &mut service.real_servers {
             let key = (service.name.clone(), real_server.address, real_server.port);
             let standing = match real_server.state {
+                _ if real_server.term.tenure == Tenure::Released => Standing::Disabled,
                 BackendState::Down => Standing::Dead,
                 BackendState::Up if real_server.weight == 0 => Standing::Drained,
                 BackendState::Up => Standing::Serving,

@@ -44,6 +44,16 @@ fn compare(
         };
         Some(places.warning(&format!("interfaces[{index}]"), message))
     });
+    let elected = config
+        .vrrp
+        .iter()
+        .filter(|vrrp| links.by_name(&vrrp.interface).is_none());
+    let elected = elected.map(|vrrp| {
+        places.warning(
+            &format!("vrrp.{}.interface", vrrp.name),
+            format!("there is no interface {} on this host", vrrp.interface),
+        )
+    });
     let listens = config.services.iter().flat_map(|service| {
         let listen = service.listen.addresses().iter().enumerate();
         listen.map(move |(index, address)| {
@@ -54,6 +64,8 @@ fn compare(
         })
     });
     let absent = listens
+        // Where a virtual router governs it, it comes and goes.
+        .filter(|(_, address)| !config.vrrp.iter().any(|vrrp| vrrp.owns(*address)))
         .filter(|(_, address)| !addresses.is_local(*address))
         .map(|(key, address)| {
             places.warning(
@@ -63,5 +75,5 @@ fn compare(
                 ),
             )
         });
-    missing.chain(absent).collect()
+    missing.chain(elected).chain(absent).collect()
 }

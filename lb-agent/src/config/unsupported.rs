@@ -4,8 +4,8 @@
 
 use super::context::{Context, Problem};
 use super::model::{
-    Config, Datapath, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler, Service,
-    Via,
+    Config, Datapath, Fence, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler,
+    Service, SyncGroup, Via, Vrrp, VrrpNotify,
 };
 
 /// A key, whether a value of it is not supported, and what to call that.
@@ -28,15 +28,30 @@ type List = (&'static str, fn(&Config) -> Vec<&String>, &'static str);
 #[rustfmt::skip]
 const LISTS: &[List] = &[
     ("script", |c| c.tracked_scripts.iter().map(|s| &s.name).collect(), "tracked scripts"),
-    ("vrrp", |c| c.vrrp.iter().map(|v| &v.name).collect(), "VRRP"),
-    ("sync_group", |c| c.sync_groups.iter().map(|g| &g.name).collect(), "VRRP sync groups"),
+];
+
+#[rustfmt::skip]
+const VRRP: &[Rule<Vrrp>] = &[
+    ("routes", |v| !v.routes.is_empty(), "routes that come and go with the addresses"),
+    ("accept", |v| !v.accept, "a master that accepts nothing"),
+    ("virtual_mac", |v| v.virtual_mac, "virtual MAC addresses"),
+    ("track_scripts", |v| !v.track_scripts.is_empty(), "tracked scripts"),
+    ("track_services", |v| !v.track_services.is_empty(), "tracked services"),
+    ("fence", |v| v.fence == Fence::Strict, "fencing"),
+    ("notify", |v| v.notify != VrrpNotify::default(), "notification"),
+];
+
+#[rustfmt::skip]
+const SYNC_GROUP: &[Rule<SyncGroup>] = &[
+    ("track_scripts", |g| !g.track_scripts.is_empty(), "tracked scripts"),
+    ("track_services", |g| !g.track_services.is_empty(), "tracked services"),
+    ("notify", |g| g.notify != VrrpNotify::default(), "notification"),
 ];
 
 #[rustfmt::skip]
 const SERVICE: &[Rule<Service>] = &[
     ("fwmark", |s| matches!(s.listen, Listen::Fwmark(_)), "services of a firewall mark"),
     ("protocol", |s| s.protocol == Protocol::Sctp, "SCTP"),
-    ("vrrp", |s| s.vrrp.is_some(), "services that follow a VRRP instance"),
     ("mode", |s| s.mode == Mode::Nat, "mode nat"),
     ("mode", |s| s.mode == Mode::Local, "mode local"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
@@ -72,6 +87,12 @@ pub(super) fn refuse(cx: &Context, config: &Config) {
             refused.at(&format!("{list}.{name}"), what);
         }
     }
+    for instance in &config.vrrp {
+        refused.by_rules(&format!("vrrp.{}", instance.name), VRRP, instance);
+    }
+    for group in &config.sync_groups {
+        refused.by_rules(&format!("sync_group.{}", group.name), SYNC_GROUP, group);
+    }
     for service in &config.services {
         refused.service(service);
     }
@@ -87,6 +108,12 @@ impl Refused<'_> {
         if !self.cx.is_faulty(key) {
             let problem = Problem::new(format!("not supported yet: {what}"));
             self.cx.error_at(key, problem);
+        }
+    }
+
+    fn by_rules<T>(&self, path: &str, rules: &[Rule<T>], table: &T) {
+        for (key, _, what) in rules.iter().filter(|(_, met, _)| met(table)) {
+            self.at(&format!("{path}.{key}"), what);
         }
     }
 

@@ -21,6 +21,16 @@ pub enum Request {
         /// Their addresses, as the status shows them.
         real_servers: Vec<String>,
     },
+    /// A VRRP instance, and all that moves with it, is to give its addresses up, and not to preempt whoever takes them.
+    VrrpRelease {
+        /// Its name.
+        instance: String,
+    },
+    /// A VRRP instance, and all that moves with it, is to take its addresses.
+    VrrpClaim {
+        /// Its name.
+        instance: String,
+    },
 }
 
 /// What the operator does with a real server. Kept until it is undone.

@@ -1,6 +1,7 @@
 //! What `lb-agent status` shows: what the kernel does, read back from the maps, with the agent's words beside it.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 /// Everything.
@@ -20,6 +21,9 @@ pub struct Status {
     pub datapath: String,
     /// Interfaces that packets come from or leave by.
     pub interfaces: Vec<InterfaceStatus>,
+    /// VRRP instances in the configuration's order.
+    #[serde(default)]
+    pub vrrp: Vec<VrrpStatus>,
     /// Services in the configuration's order.
     pub services: Vec<ServiceStatus>,
     /// Packets dropped, by reason.
@@ -39,6 +43,36 @@ pub struct InterfaceStatus {
     pub mode: String,
     /// Why it is so.
     pub reason: String,
+}
+
+/// A VRRP instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VrrpStatus {
+    /// Its name.
+    pub name: String,
+    /// `init`, `backup`, `master` or `fault`.
+    pub state: String,
+    /// Since when: RFC 3339, UTC.
+    pub since: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Its priority with all weights counted.
+    pub priority: u8,
+    /// Who is master; absent: nobody was heard.
+    pub master: Option<MasterStatus>,
+    /// Until it acts by itself if nothing happens, in milliseconds.
+    pub next_deadline_ms: Option<u64>,
+    /// What happened how often, by name. Names that are not there: never.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A master.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MasterStatus {
+    /// Where its adverts come from.
+    pub address: String,
+    /// Its priority.
+    pub priority: u8,
 }
 
 /// A service.
@@ -183,6 +217,9 @@ impl fmt::Display for Status {
                 interface.name, interface.mode, interface.reason
             )?;
         }
+        for instance in &self.vrrp {
+            writeln!(f, "\n{instance}")?;
+        }
         for service in &self.services {
             writeln!(f)?;
             let listen = service.listen.join(" ");
@@ -226,5 +263,34 @@ impl fmt::Display for Status {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for VrrpStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            state,
+            since,
+            reason,
+            priority,
+            ..
+        } = self;
+        let master = match &self.master {
+            Some(master) => format!("{} (priority {})", master.address, master.priority),
+            None => "nobody".to_owned(),
+        };
+        write!(
+            f,
+            "{name}  {state} since {since}  priority {priority}  master {master}  {reason}"
+        )?;
+        let mut line = String::new();
+        for (name, count) in &self.counters {
+            write!(line, "  {name} {count}")?;
+        }
+        match line.is_empty() {
+            true => Ok(()),
+            false => write!(f, "\n{line}"),
+        }
     }
 }

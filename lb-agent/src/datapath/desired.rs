@@ -21,8 +21,8 @@ pub struct Service {
     pub name: String,
     /// Listen addresses, ports and protocol.
     pub keys: Vec<ServiceKey>,
-    /// The ownership word that governs it.
-    pub owner: u16,
+    /// The ownership words that govern them, in the order of `keys`; those that are missing are always owned.
+    pub owners: Vec<u16>,
     /// Who owns each slot, as positions in `real_servers`; empty: nobody is there to serve. Shared, so that an
     /// unchanged table is known by its address.
     pub table: Arc<[u32]>,
@@ -115,7 +115,7 @@ impl Service {
         };
         self.name == other.name
             && self.keys == other.keys
-            && self.owner == other.owner
+            && self.owners == other.owners
             && self.flows == other.flows
             && (Arc::ptr_eq(&self.table, &other.table) || self.table == other.table)
             && self.real_servers.len() == other.real_servers.len()

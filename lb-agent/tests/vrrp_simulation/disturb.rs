@@ -48,6 +48,15 @@ impl World<'_> {
         }
     }
 
+    /// Ends an agent without a word, and leaves its addresses where they are.
+    fn kill(&mut self, host: usize) {
+        let left = self.hosts[host].routers.map(|router| router.has_addresses);
+        self.crash(host);
+        for (router, left) in self.hosts[host].routers.iter_mut().zip(left) {
+            (router.has_addresses, router.is_owner) = (left, left);
+        }
+    }
+
     pub fn stop(&mut self, host: usize) -> Result<(), Broken> {
         self.note(|| format!("host {host} stops"));
         self.tell(host, |node, now| node.stop(now))?;
@@ -125,6 +134,12 @@ impl World<'_> {
                     if let Some(time) = back_after {
                         self.come_back(node, time);
                     }
+                }
+            }
+            Disturbance::Kill { node, back_after } => {
+                if self.hosts[node].node.is_some() {
+                    self.kill(node);
+                    self.come_back(node, back_after);
                 }
             }
             Disturbance::Restart { node, back_after } => {

@@ -1,9 +1,9 @@
 //! Elections by the hundred thousand: the real machines of 2 to 5 hosts under a scheduler that follows from a seed.
 //!
 //! A seed stands for hosts and their configuration, for what befalls them (loss, delay, duplication, reordering, cuts of
-//! one or both ways, hosts that stand still, crash, restart, faults, weights, the operator's hand; clocks of different
-//! rates), for a calm in which all must settle, and for a drill in which the master goes. Clocks cannot be stepped here as they
-//! cannot there: the machine is told the time since boot.
+//! one or both ways, hosts that stand still or crash, agents that are killed and find their addresses, restarts, faults,
+//! weights, the operator's hand; clocks of different rates), for a calm in which all must settle, and for a drill in which
+//! the master goes. Clocks cannot be stepped here as they cannot there: the machine is told the time since boot.
 //!
 //! `cargo xtask sim --seeds N` runs more schedules than the test does, `cargo xtask sim --seed S` one of them, and shows
 //! what happened in it.

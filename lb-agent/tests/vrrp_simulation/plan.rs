@@ -100,6 +100,11 @@ pub enum Disturbance {
         node: usize,
         back_after: Option<Ns>,
     },
+    /// The agent is gone, its addresses stay, and it comes back.
+    Kill {
+        node: usize,
+        back_after: Ns,
+    },
     /// The agent is stopped in order, and started.
     Restart {
         node: usize,
@@ -340,7 +345,7 @@ fn disturbances(
         };
         let router = random.index(routers);
         let time = random.between(1, 100) * interval / 10;
-        let disturbance = match random.below(14) {
+        let disturbance = match random.below(16) {
             0 => Disturbance::CutOneWay {
                 from: node,
                 to: other,
@@ -370,7 +375,11 @@ fn disturbances(
                 weighted: random.percent(50),
                 up: random.percent(60),
             },
-            12 => Disturbance::Release { node, router },
+            12 | 13 => Disturbance::Kill {
+                node,
+                back_after: time,
+            },
+            14 => Disturbance::Release { node, router },
             _ => Disturbance::Claim { node, router },
         };
         (at, disturbance)

@@ -1,6 +1,6 @@
 //! What must be so, whatever happens.
 
-use lb_agent::vrrp::fsm::{Action, Ownership, Preempt, State};
+use lb_agent::vrrp::fsm::{Action, Cause, Ownership, Preempt, State, Transition};
 use lb_agent::vrrp::node::Step;
 
 use crate::plan::{Ns, ROUTERS};
@@ -27,7 +27,13 @@ impl Broken {
 pub fn order(before: &[Option<State>; ROUTERS], steps: &[Step]) -> Result<(), String> {
     for (router, before) in before.iter().enumerate() {
         let mut is_master = *before == Some(State::Master);
-        let mut advertised = is_master;
+        // Who goes on where an earlier life was cut off listens first.
+        let adopts = |step: &Step| {
+            let adopted = |transition: &Transition| transition.cause == Cause::Adopted;
+            step.instance == router
+                && matches!(&step.action, Action::LogTransition(transition) if adopted(transition))
+        };
+        let mut advertised = is_master || steps.iter().any(adopts);
         let mut owns = is_master;
         let mut has_addresses = is_master;
         for step in steps.iter().filter(|step| step.instance == router) {
@@ -133,13 +139,17 @@ pub fn few_masters(world: &mut World<'_>) -> Result<(), Broken> {
     let longest = 3 * world.plan.interval;
     let count = world.hosts.len();
     for router in 0..world.plan.routers {
+        let is_master = |host: &usize| world.hosts[*host].routers[router].was_master;
         let masters = |host: usize| {
-            let together = (0..count).filter(|other| world.plan.together(host, *other));
-            together
-                .filter(|other| world.states(*other)[router] == Some(State::Master))
+            let all = (0..count).filter(is_master);
+            all.filter(|other| world.plan.together(host, *other))
                 .count()
         };
-        let most = (0..count).map(masters).max().unwrap_or_default();
+        let most = (0..count)
+            .filter(is_master)
+            .map(masters)
+            .max()
+            .unwrap_or_default();
         match (most, world.many_since[router]) {
             (0 | 1, _) => world.many_since[router] = None,
             (_, None) => world.many_since[router] = Some(world.now),

@@ -222,7 +222,14 @@ impl<'a> World<'a> {
             let _ = node.on_condition(source, condition, now);
         }
         self.hosts[host].node = Some(node);
-        self.tell(host, |node, now| node.start(&BTreeSet::new(), now))
+        let routers = self.hosts[host].routers.iter().enumerate();
+        let left_behind = routers.filter(|(_, router)| router.has_addresses);
+        let left_behind: BTreeSet<usize> = left_behind.map(|(place, _)| place).collect();
+        // What is not adopted is taken away, as the shell does.
+        for router in &mut self.hosts[host].routers {
+            (router.has_addresses, router.is_owner) = (false, false);
+        }
+        self.tell(host, |node, now| node.start(&left_behind, now))
     }
 
     pub fn resume(&mut self, host: usize) -> Result<(), Broken> {

@@ -19,6 +19,7 @@
 
 mod agent;
 mod daemon;
+mod keepalived;
 mod listing;
 mod namespace;
 mod network;
@@ -34,6 +35,7 @@ mod wait;
 
 pub use agent::{Agent, StatusReader};
 pub use daemon::{Daemon, Ended};
+pub use keepalived::Keepalived;
 pub use listing::{Listed, all_labs};
 pub use nginx::{AccessLog, Nginx, Request};
 pub use node::Node;

@@ -72,7 +72,7 @@ fn service(number: u8, real_servers: &[u8], slots: u32) -> Service {
     Service {
         name: format!("service {number}"),
         keys: vec![service_key(number)],
-        owner: 0,
+        owners: Vec::new(),
         table: (0..if count == 0 { 0 } else { slots })
             .map(|slot| slot % count)
             .collect(),

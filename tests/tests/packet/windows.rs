@@ -117,7 +117,7 @@ impl Both {
             services: vec![Service {
                 name: "one".to_owned(),
                 keys: vec![ServiceKey::v4(VIP.octets(), 80, protocol)],
-                owner: 0,
+                owners: vec![0],
                 table: table.unwrap_or_default().into(),
                 real_servers: real_servers.collect(),
                 flows: FlowRules {

@@ -384,7 +384,7 @@ impl Named {
         Service {
             name: self.name.to_owned(),
             keys: self.keys(),
-            owner: self.owner,
+            owners: vec![self.owner; self.keys().len()],
             table: self.table().into(),
             real_servers,
             flows: FlowRules::default(),

@@ -33,11 +33,12 @@ pub struct Plan {
 type Tool = (&'static str, &'static str);
 
 /// What the lab runs.
-const LAB: [Tool; 6] = [
+const LAB: [Tool; 7] = [
     ("nginx", "nginx"),
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
+    ("keepalived", "keepalived"),
     ("dnsmasq", "dnsmasq-base"),
     ("smtpd", "opensmtpd"),
 ];

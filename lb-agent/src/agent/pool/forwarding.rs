@@ -7,7 +7,7 @@ use crate::{
     network::{self, NextHops},
 };
 use ipnet::IpNet;
-use lb_common::{BackendState, Mode};
+use lb_common::{BackendState, Mode, Tenure};
 use std::net::IpAddr;
 
 /// How packets get to real servers that are other hosts.
@@ -33,6 +33,8 @@ pub struct Receiver {
     pub weight: u16,
     /// What health says.
     pub state: BackendState,
+    /// What becomes of its flows, as far as the operator says.
+    pub tenure: Tenure,
 }
 
 impl Forwarding {
@@ -89,7 +91,10 @@ impl Forwarding {
             tunnel_source,
             weight: to.weight,
             state: to.state,
-            term: Term::default(),
+            term: Term {
+                tenure: to.tenure,
+                until_s: None,
+            },
             next_hop,
         }
     }

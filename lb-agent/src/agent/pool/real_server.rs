@@ -11,7 +11,7 @@ use crate::{
     config,
     health::{Event, State, Target},
 };
-use lb_common::BackendState;
+use lb_common::{BackendState, Tenure};
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
@@ -259,6 +259,10 @@ impl PoolRealServer {
             port: self.port,
             weight: self.weight(),
             state: self.state,
+            tenure: match self.word.is_disabled {
+                true => Tenure::Released,
+                false => Tenure::Keeps,
+            },
         }
     }
 }

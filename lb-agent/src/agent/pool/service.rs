@@ -8,13 +8,14 @@ use super::{
     targets::Targets,
 };
 use crate::{
+    agent::ownership,
     balance::{self, Member, Quorum, TableSize, ramp},
     config::{self, Endpoint, Listen, Protocol},
     datapath::{FlowRules, RealServer, Service},
     model::Idle,
     network::NextHops,
 };
-use lb_common::{BackendState, ServiceKey, control::ALWAYS_OWNED, key};
+use lb_common::{BackendState, ServiceKey, Tenure, key};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -32,6 +33,8 @@ pub struct PoolService {
     pub protocol: Protocol,
     /// How its entries are found in the maps.
     pub keys: Vec<ServiceKey>,
+    /// The ownership words that govern them, in the same order.
+    pub owners: Vec<u16>,
     /// Its real servers, in the configuration's order.
     pub real_servers: Vec<PoolRealServer>,
     /// Who serves while it is down.
@@ -54,6 +57,7 @@ struct CachedTable {
 impl PoolService {
     pub(super) fn new(
         service: &config::Service,
+        vrrp: &[config::Vrrp],
         targets: &mut Targets,
         commands: &Commands<'_>,
     ) -> Result<Self, PoolError> {
@@ -61,6 +65,11 @@ impl PoolService {
             Listen::Addresses(addresses) => addresses.clone(),
             Listen::Fwmark(_) => Vec::new(),
         };
+        let governed = |&address: &SocketAddr| {
+            let key = service_key(address, service.protocol)?;
+            Some((key, ownership::owner_of(address.ip(), service, vrrp)))
+        };
+        let (keys, owners) = listen.iter().filter_map(governed).unzip();
         let table_size =
             TableSize::try_from(service.table_size).map_err(|source| PoolError::TableSize {
                 service: service.name.clone(),
@@ -77,10 +86,8 @@ impl PoolService {
         let own_commands = commands.of_service(&service.notify);
         Ok(Self {
             name: service.name.clone(),
-            keys: listen
-                .iter()
-                .filter_map(|&address| service_key(address, service.protocol))
-                .collect(),
+            keys,
+            owners,
             listen,
             protocol: service.protocol,
             real_servers: real_servers.collect::<Result<_, _>>()?,
@@ -210,6 +217,7 @@ impl PoolService {
             port: None,
             weight: 0,
             state: BackendState::Up,
+            tenure: Tenure::Keeps,
         };
         self.forwarding.desired(receiver, next_hops)
     }
@@ -229,12 +237,13 @@ impl PoolService {
             port: sorry.port,
             weight: 1,
             state: BackendState::Up,
+            tenure: Tenure::Keeps,
         });
         let forwarding = self.forwarding;
         Service {
             name: self.name.clone(),
             keys: self.keys.clone(),
-            owner: ALWAYS_OWNED,
+            owners: self.owners.clone(),
             table: Arc::clone(&self.table.slots),
             flows: self.flows,
             real_servers: own

@@ -26,7 +26,7 @@ fn desired(real_servers: &[RealServer]) -> Desired {
         services: vec![Service {
             name: "web".to_owned(),
             keys: Vec::new(),
-            owner: 0,
+            owners: Vec::new(),
             table: [].into(),
             real_servers: real_servers.to_vec(),
             flows: FlowRules::default(),

@@ -171,11 +171,6 @@ fn each_table_that_is_not_built_is_refused_at_its_place() {
             "[[script]]",
             "tracked scripts",
         ),
-        (
-            "[[vrrp]]\nname = \"a\"\ninterface = \"e\"\nvirtual_router_id = 1\naddresses = [\"192.0.2.1\"]",
-            "[[vrrp]]",
-            "VRRP",
-        ),
         ("[ipvs]\ntimeouts = {}", "timeouts = {}", "IPVS"),
         (
             "[ipvs]\nsync_daemon = { interface = \"eth1\", id = 1 }",
@@ -192,6 +187,65 @@ fn each_table_that_is_not_built_is_refused_at_its_place() {
         "datapath = \"ipvs\"",
         "IPVS",
     );
+}
+
+/// An instance and a group with every key that is built.
+const BUILT_VRRP: &str = r#"
+[[vrrp]]
+name = "VI_1"
+interface = "eth0"
+virtual_router_id = 51
+version = 2
+priority = 150
+advert_interval = "2s"
+down_adverts = 5
+addresses = ["192.0.2.10/24", { address = "192.0.2.11/24", interface = "eth1", label = "eth1:lb" }]
+excluded_addresses = ["2001:db8::10/64"]
+preempt_delay = "10s"
+source_address = "192.0.2.3"
+unicast_peers = ["192.0.2.4"]
+auth = { pass = "1111" }
+track_primary = false
+track_interfaces = [{ name = "eth1", weight = -20 }, "eth2"]
+garp = { repeat = 3, delay = "1s", refresh = "1m", interval = "10ms" }
+fence = "off"
+[[sync_group]]
+name = "VG_1"
+instances = ["VI_1"]
+track_interfaces = ["eth3"]
+"#;
+
+#[test]
+fn what_is_built_of_vrrp_is_accepted() {
+    let text = format!("{BUILT}{BUILT_VRRP}");
+    let text = text.replacen("mode = \"dr\"\n", "mode = \"dr\"\nvrrp = \"VI_1\"\n", 1);
+    if let Err(report) = loaded(&text) {
+        panic!("{report}");
+    }
+    if let Err(report) = loaded(BUILT_VRRP) {
+        panic!("without a service: {report}");
+    }
+}
+
+#[test]
+fn each_key_of_vrrp_that_is_not_built_is_refused_at_its_place() {
+    for (key, what) in [
+        ("routes = [\"default via 192.0.2.1\"]", "routes"),
+        ("accept = false", "accepts nothing"),
+        ("virtual_mac = true", "virtual MAC"),
+        ("notify.master = [\"/bin/true\"]", "notification"),
+        ("track_services = [\"web\"]", "tracked services"),
+    ] {
+        let instance = format!("name = \"VI_1\"\n{key}\n");
+        let text = BUILT_VRRP.replace("name = \"VI_1\"\n", &instance);
+        refused(&format!("{BUILT}{text}"), key, what);
+        let is_a_groups = key.starts_with("notify") || key.starts_with("track");
+        if is_a_groups {
+            refused(&format!("{BUILT}{BUILT_VRRP}{key}\n"), key, what);
+        }
+    }
+    let strict = BUILT_VRRP.replace("fence = \"off\"", "fence = \"strict\"");
+    refused(&format!("{BUILT}{strict}"), "fence = \"strict\"", "fencing");
 }
 
 #[test]

@@ -5,7 +5,9 @@
 use super::capacity::{Capacity, NoRoom};
 use crate::datapath::{Desired, desired};
 use lb_common::{
-    Address, Backend, Service, ServiceKey, hash, key,
+    Address, Backend, Service, ServiceKey,
+    control::ALWAYS_OWNED,
+    hash, key,
     service::{FLAG_ADDRESS_ONLY, MAX_PROBES},
     slot::MAX_BACKEND,
 };
@@ -225,14 +227,19 @@ pub fn plan(
                 ids: backend_ids,
             },
         );
-        for &key in &service.keys {
+        let owners = service
+            .owners
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(ALWAYS_OWNED));
+        for (&key, owner) in service.keys.iter().zip(owners) {
             let entry = Service {
                 address: key.address,
                 tuple: key.tuple,
                 slots_start: start,
                 slots_len: len,
                 id,
-                owner: service.owner,
+                owner,
                 ..Service::default()
             };
             entries.insert(key, entry);
@@ -240,7 +247,7 @@ pub fn plan(
             entries.entry(alone).or_insert(Service {
                 address: alone.address,
                 tuple: alone.tuple,
-                owner: service.owner,
+                owner,
                 flags: FLAG_ADDRESS_ONLY,
                 ..Service::default()
             });

@@ -513,6 +513,7 @@ fn filter_offset(word: usize) -> usize {
     offset_of!(Control, filter) + word % filter::WORDS * 8
 }
 
-fn owner_offset(owner: u16) -> usize {
+/// Where the control block has the word of owner number `owner`.
+pub(super) fn owner_offset(owner: u16) -> usize {
     offset_of!(Control, owners) + usize::from(owner) % OWNERS * 8
 }

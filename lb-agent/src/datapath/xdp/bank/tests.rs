@@ -40,7 +40,7 @@ fn service(number: u32, real_servers: &[u32], slots: u32) -> DesiredService {
     DesiredService {
         name: format!("service {number}"),
         keys: vec![key(number)],
-        owner: 0,
+        owners: Vec::new(),
         table: (0..slots).map(|slot| slot % count).collect(),
         real_servers: real_servers
             .iter()
@@ -163,10 +163,11 @@ impl Model {
         let mut ids = HashSet::new();
         for service in &desired.services {
             let mut id = None;
-            for &key in &service.keys {
+            let owners = service.owners.iter().copied().chain(std::iter::repeat(0));
+            for (&key, owner) in service.keys.iter().zip(owners) {
                 let entry =
                     look_up(&self.live_table, self.live_seed, key).expect("every key is found");
-                assert_eq!((entry.owner, entry.flags), (service.owner, 0), "{key:?}");
+                assert_eq!((entry.owner, entry.flags), (owner, 0), "{key:?}");
                 assert_eq!(
                     *id.get_or_insert(entry.id),
                     entry.id,
