@@ -10,4 +10,7 @@ pub mod health;
 mod log;
 pub mod model;
 pub mod network;
+pub mod notify;
+pub mod script;
 pub mod sys;
+pub mod vrrp;

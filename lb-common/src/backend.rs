@@ -27,10 +27,16 @@ pub struct Backend {
     pub generation: u16,
     /// The service's `id`.
     pub service: u16,
+    /// Largest IP packet on the way to the real server, bytes; 0: any. The agent may change it at any time, with the
+    /// word it lies in.
+    pub mtu: u32,
+    /// [`Mode::Tun`]: source address of the outer header, of the real server's family, wire order. The bits of
+    /// `tunnel_vary` are zero in it.
+    pub tunnel_source: Address,
+    /// [`Mode::Tun`]: the bits of the source's last word (IPv4: the only one) that differ from flow to flow, wire order.
+    pub tunnel_vary: u32,
     /// When `tenure` ends, seconds of boot time; 0: never. For the next start of the agent.
     pub until_s: u32,
-    /// Zero.
-    pub pad: [u32; 6],
 }
 
 const _: () = assert!(size_of::<Backend>() == 64 && align_of::<Backend>() == 8);
@@ -85,6 +91,8 @@ pub enum Mode {
     Dr = 1,
     /// The real server is this host: its packets are passed up.
     Local = 2,
+    /// The packet goes inside another IP packet, addressed to the real server.
+    Tun = 3,
 }
 
 impl TryFrom<u8> for Mode {
@@ -94,6 +102,7 @@ impl TryFrom<u8> for Mode {
         match code {
             1 => Ok(Self::Dr),
             2 => Ok(Self::Local),
+            3 => Ok(Self::Tun),
             other => Err(other),
         }
     }
@@ -172,7 +181,7 @@ mod tests {
 
         #[test]
         fn only_known_codes_are_modes_and_states(code in any::<u8>()) {
-            prop_assert_eq!(Mode::try_from(code).map(|mode| mode as u8), if matches!(code, 1 | 2) { Ok(code) } else { Err(code) });
+            prop_assert_eq!(Mode::try_from(code).map(|mode| mode as u8), if matches!(code, 1..=3) { Ok(code) } else { Err(code) });
             prop_assert_eq!(BackendState::try_from(code).map(|state| state as u8), if matches!(code, 1 | 2) { Ok(code) } else { Err(code) });
         }
     }

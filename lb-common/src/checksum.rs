@@ -9,6 +9,16 @@ pub const fn ttl_decremented(check: u16) -> u16 {
     (sum + (sum >= 0xffff) as u32) as u16
 }
 
+/// The checksum field of words whose plain sum is `sum`: of 16-bit words, or of wider ones, whose halves count alike.
+#[inline(always)]
+pub const fn of_sum(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !(sum as u16)
+}
+
 /// The ones' complement sum of `words`, folded to 16 bits and inverted: the value of a checksum field.
 pub fn of(words: impl IntoIterator<Item = u16>) -> u16 {
     let mut sum: u32 = words.into_iter().map(u32::from).sum();
@@ -75,6 +85,13 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_sum_folds() {
+        assert_eq!(of_sum(u64::MAX), 0);
+        assert_eq!(of_sum(0), 0xffff);
+        assert_eq!(of_sum(0xffff), 0);
+    }
+
+    #[test]
     fn both_zeros_of_ones_complement_lead_to_the_same() {
         assert_eq!(ttl_decremented(0xffff), ttl_decremented(0));
     }
@@ -91,6 +108,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn wide_words_sum_to_what_their_halves_do(words in proptest::collection::vec(any::<u32>(), 0..600)) {
+            let sum = words.iter().copied().map(u64::from).sum();
+            let halves = words.iter().flat_map(|&word| [word as u16, (word >> 16) as u16]);
+            prop_assert_eq!(of_sum(sum), of(halves));
+        }
+
+        #[test]
+        fn any_sum_folds_to_what_its_quarters_do(sum in any::<u64>()) {
+            prop_assert_eq!(of_sum(sum), of([0, 16, 32, 48].map(|shift| (sum >> shift) as u16)));
+        }
+
         #[test]
         fn a_decremented_ttl_leaves_any_header_right(words in any::<[u16; 10]>(), ttl in 1_u8..) {
             let mut words = words;

@@ -10,6 +10,8 @@ pub enum Fate {
     Forwarded,
     /// Handed to the host's own stack.
     Passed,
+    /// Made into an answer, which went back where the packet came from.
+    Answered,
     /// Dropped.
     Dropped,
 }
@@ -31,6 +33,7 @@ macro_rules! reasons {
             }
 
             /// What became of the packet.
+            #[inline(always)]
             pub const fn fate(self) -> Fate {
                 match self { $(Self::$variant => Fate::$fate,)+ }
             }
@@ -64,7 +67,7 @@ reasons! {
     LaterFragment = 7, "later_fragment", Passed, counted: true;
     /// Not the owner, but the address is still on this host, whose stack would answer with a reset.
     NotOwnerStillLocal = 16, "not_owner_still_local", Dropped, counted: true;
-    /// TTL or hop limit would reach zero here.
+    /// TTL or hop limit would reach zero here, and the sender was not told: it was told enough, or is nobody to tell.
     TtlExpired = 17, "ttl_expired", Dropped, counted: true;
     /// The service has no live real server.
     NoRealServer = 18, "no_real_server", Dropped, counted: true;
@@ -80,10 +83,16 @@ reasons! {
     ExtensionHeaders = 23, "extension_headers", Dropped, counted: true;
     /// The maps contradict each other. Cannot happen; counted so that it would be seen.
     Inconsistent = 24, "inconsistent", Dropped, counted: true;
+    /// Too large for the way to the real server, and the sender was not told: it was told enough, or is nobody to tell.
+    TooLarge = 25, "too_large", Dropped, counted: true;
+    /// TTL or hop limit would reach zero here: the sender was told so ("time exceeded").
+    AnsweredTtlExpired = 40, "answered_ttl_expired", Answered, counted: true;
+    /// Too large for the way to the real server: the sender was told so ("fragmentation needed", "packet too big").
+    AnsweredTooLarge = 41, "answered_too_large", Answered, counted: true;
     /// The connection's real server was just found dead and may come straight back: its packets are held.
-    RealServerDead = 40, "real_server_dead", Dropped, counted: true;
+    RealServerDead = 42, "real_server_dead", Dropped, counted: true;
     /// The flow table has no room for the flow: it was forwarded, but will not be known again. Counted beside the verdict.
-    NotRemembered = 41, "not_remembered", Forwarded, counted: true;
+    NotRemembered = 43, "not_remembered", Forwarded, counted: true;
 }
 
 const _: () = {

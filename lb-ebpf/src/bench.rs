@@ -3,10 +3,11 @@
 //! `BPF_PROG_TEST_RUN` does not restore the packet between repeats, so each wrapper runs the whole life of a packet and
 //! then puts back what that changed; its twin does only the putting back. Their difference is the price.
 
-use crate::{balance, frame::Frame};
+use crate::{balance, ethernet, frame::Frame};
 use aya_ebpf::{
     bindings::xdp_action,
     btf_maps::Array,
+    helpers::generated::bpf_xdp_adjust_head,
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
@@ -51,6 +52,41 @@ pub fn flows_twin(ctx: XdpContext) -> u32 {
     next_flow(&ctx);
     restore(&ctx);
     xdp_action::XDP_TX
+}
+
+/// A packet that is put into another one.
+#[xdp(frags)]
+pub fn tunnel(ctx: XdpContext) -> u32 {
+    let len = Frame::new(&ctx).whole_len();
+    let verdict = balance(&ctx).conclude();
+    uncover(&ctx, len);
+    restore(&ctx);
+    verdict
+}
+
+/// The twin of [`tunnel`].
+#[xdp(frags)]
+pub fn tunnel_twin(ctx: XdpContext) -> u32 {
+    let len = Frame::new(&ctx).whole_len();
+    uncover(&ctx, len);
+    restore(&ctx);
+    xdp_action::XDP_TX
+}
+
+/// Takes off what is more than `len` bytes of the frame's front, and puts the EtherType of what it carries into what is
+/// then the header.
+#[inline(always)]
+fn uncover(ctx: &XdpContext, len: usize) {
+    let excess = Frame::new(ctx).whole_len() as i32 - len as i32;
+    // SAFETY: the context is the one the kernel gave this program.
+    unsafe { bpf_xdp_adjust_head(ctx.ctx, excess) };
+    if let Some(header) = Frame::new(ctx).bytes::<15>(0) {
+        header.set_u16::<12>(if header.u8::<14>() == 0x45 {
+            ethernet::IPV4
+        } else {
+            ethernet::IPV6
+        });
+    }
 }
 
 #[inline(always)]

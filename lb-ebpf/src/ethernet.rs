@@ -15,6 +15,8 @@ const VLAN_ID: u16 = 0x0fff;
 
 /// Length of the header without tags, bytes.
 pub const HEADER: usize = 14;
+/// Where the payload may begin at the latest, behind two tags, bytes.
+pub const MAX_PAYLOAD: usize = HEADER + 2 * TAG;
 /// Length of a tag, bytes.
 const TAG: usize = 4;
 
@@ -69,6 +71,71 @@ impl Ethernet {
         self.header.set_u16::<4>((destination >> 32) as u16);
         self.header.set_u32::<6>(source as u32);
         self.header.set_u16::<10>((source >> 32) as u16);
+    }
+}
+
+/// The link layer of a frame whose head is moved: what is in front of the type, to be written again.
+#[derive(Clone, Copy)]
+pub struct Envelope {
+    destination: u64,
+    source: u64,
+    /// Two tags as they lie in the frame; meaningless beyond `payload`.
+    tags: [u32; 2],
+    /// Offset of the payload, bytes.
+    payload: usize,
+}
+
+impl Envelope {
+    /// The envelope of a frame whose payload begins at `payload`.
+    #[inline(always)]
+    pub fn of(frame: Frame, payload: usize) -> Option<Self> {
+        let header = frame.bytes::<MAX_PAYLOAD>(0)?;
+        Some(Self {
+            destination: header.u32::<0>() as u64 | (header.u16::<4>() as u64) << 32,
+            source: header.u32::<6>() as u64 | (header.u16::<10>() as u64) << 32,
+            tags: [header.u32::<12>(), header.u32::<16>()],
+            payload,
+        })
+    }
+
+    /// The same for other stations, given as words.
+    #[inline(always)]
+    pub fn readdressed(self, destination: u64, source: u64) -> Self {
+        Self {
+            destination,
+            source,
+            ..self
+        }
+    }
+
+    /// The same on its way back.
+    #[inline(always)]
+    pub fn returned(self) -> Self {
+        self.readdressed(self.source, self.destination)
+    }
+
+    /// Writes it at the frame's beginning, with the payload's type. `None` where the frame ends before.
+    #[inline(always)]
+    pub fn write(self, frame: Frame, ether_type: u16) -> Option<()> {
+        let header = frame.bytes::<HEADER>(0)?;
+        header.set_u32::<0>(self.destination as u32);
+        header.set_u16::<4>((self.destination >> 32) as u16);
+        header.set_u32::<6>(self.source as u32);
+        header.set_u16::<10>((self.source >> 32) as u16);
+        if self.payload == HEADER {
+            header.set_u16::<12>(ether_type);
+        } else {
+            let header = frame.bytes::<{ HEADER + TAG }>(0)?;
+            header.set_u32::<12>(self.tags[0]);
+            if self.payload == HEADER + TAG {
+                header.set_u16::<16>(ether_type);
+            } else {
+                let header = frame.bytes::<MAX_PAYLOAD>(0)?;
+                header.set_u32::<16>(self.tags[1]);
+                header.set_u16::<20>(ether_type);
+            }
+        }
+        Some(())
     }
 }
 

@@ -1,6 +1,10 @@
 //! The frame's bytes, behind bounds checks: all `unsafe` that touches a packet is here.
 
-use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_get_buff_len, programs::XdpContext};
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+    programs::XdpContext,
+};
 
 /// The received frame. With jumbo frames only its first part is directly readable; headers lie there.
 #[derive(Clone, Copy)]
@@ -35,6 +39,25 @@ impl Frame {
     pub fn whole_len(self) -> usize {
         // SAFETY: the context is the one the kernel gave this program.
         unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    /// Makes room for `bytes` bytes before the frame's first. False where there is none. What was read with
+    /// [`Self::bytes`] before is of no use after.
+    #[inline(always)]
+    #[must_use]
+    pub fn grow_head(self, bytes: usize) -> bool {
+        // SAFETY: as in `whole_len`.
+        unsafe { bpf_xdp_adjust_head(self.ctx, -(bytes as i32)) == 0 }
+    }
+
+    /// Cuts the frame after its first `len` bytes, where it is longer. False where that cannot be. What was read with
+    /// [`Self::bytes`] before is of no use after.
+    #[inline(always)]
+    #[must_use]
+    pub fn cut(self, len: usize) -> bool {
+        let excess = self.whole_len() as i32 - len as i32;
+        // SAFETY: as in `whole_len`.
+        excess <= 0 || unsafe { bpf_xdp_adjust_tail(self.ctx, -excess) == 0 }
     }
 
     /// The kernel's index of the interface the frame came from.

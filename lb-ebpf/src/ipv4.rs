@@ -12,10 +12,11 @@
 //! ```
 
 use crate::{
+    ethernet,
     frame::{Bytes, Frame},
-    network::{FragmentPart, Network, Payload},
+    network::{FragmentPart, Network, OWN_TTL, Payload, UNDIVIDED, Written},
 };
-use lb_common::{Reason, Service, checksum, hash, key};
+use lb_common::{Address, Reason, Service, checksum, hash, key};
 
 /// Length of the header without options, bytes.
 const HEADER: usize = 20;
@@ -32,6 +33,9 @@ pub struct Ipv4 {
 
 impl Network for Ipv4 {
     const FAMILY: u8 = key::IPV4;
+    const ETHER_TYPE: u16 = ethernet::IPV4;
+    const INSIDE: u8 = 4;
+    const HEADER: usize = HEADER;
 
     #[inline(always)]
     fn parse(frame: Frame, offset: usize) -> Option<Self> {
@@ -47,18 +51,19 @@ impl Network for Ipv4 {
     }
 
     #[inline(always)]
-    fn payload(&self, frame: Frame) -> Result<Payload, Reason> {
+    fn payload(&self, frame: Frame, fault: &mut Reason) -> Option<Payload> {
+        *fault = Reason::Truncated;
         let version_ihl = self.header.u8::<0>();
         let header_len = (version_ihl & 0x0f) as usize * 4;
         let total_len = u16::from_be(self.header.u16::<2>()) as usize;
         if version_ihl >> 4 != 4 || header_len < HEADER || total_len < header_len {
-            return Err(Reason::Truncated);
+            return None;
         }
         if self.offset + total_len > frame.len() && self.offset + total_len > frame.whole_len() {
-            return Err(Reason::Truncated);
+            return None;
         }
         let fragment = self.header.u16::<6>();
-        Ok(Payload {
+        Some(Payload {
             protocol: self.header.u8::<9>(),
             offset: self.offset + header_len,
             len: total_len - header_len,
@@ -85,6 +90,50 @@ impl Network for Ipv4 {
             ports,
             protocol,
         )
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Address {
+        [self.header.u32::<12>(), 0, 0, 0]
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> Address {
+        [self.header.u32::<16>(), 0, 0, 0]
+    }
+
+    #[inline(always)]
+    fn traffic_class(&self) -> u8 {
+        self.header.u8::<1>()
+    }
+
+    #[inline(always)]
+    fn identity(&self) -> u32 {
+        self.header.u32::<4>() & (UNDIVIDED | 0xffff)
+    }
+
+    #[inline(always)]
+    fn packet_len(&self) -> usize {
+        u16::from_be(self.header.u16::<2>()) as usize
+    }
+
+    #[inline(always)]
+    fn write(frame: Frame, offset: usize, written: &Written) -> Option<()> {
+        let header = frame.bytes::<HEADER>(offset)?;
+        let start = u32::from_ne_bytes([0x45, written.traffic_class, 0, 0])
+            | (((HEADER + written.payload_len) as u16).to_be() as u32) << 16;
+        let hops = u32::from_ne_bytes([OWN_TTL, written.protocol, 0, 0]);
+        let sum = start as u64
+            + written.identity as u64
+            + hops as u64
+            + written.source[0] as u64
+            + written.destination[0] as u64;
+        header.set_u32::<0>(start);
+        header.set_u32::<4>(written.identity);
+        header.set_u32::<8>(hops | (checksum::of_sum(sum) as u32) << 16);
+        header.set_u32::<12>(written.source[0]);
+        header.set_u32::<16>(written.destination[0]);
+        Some(())
     }
 
     #[inline(always)]

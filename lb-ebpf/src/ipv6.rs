@@ -10,8 +10,9 @@
 //! ```
 
 use crate::{
+    ethernet,
     frame::{Bytes, Frame},
-    network::{FragmentPart, Network, Payload},
+    network::{FragmentPart, Network, OWN_TTL, Payload, UNDIVIDED, Written},
 };
 use lb_common::{Address, Reason, Service, hash, key};
 
@@ -36,7 +37,66 @@ pub struct Ipv6 {
     offset: usize,
 }
 
-impl Ipv6 {
+impl Network for Ipv6 {
+    const FAMILY: u8 = key::IPV6;
+    const ETHER_TYPE: u16 = ethernet::IPV6;
+    const INSIDE: u8 = 41;
+    const HEADER: usize = HEADER;
+
+    #[inline(always)]
+    fn parse(frame: Frame, offset: usize) -> Option<Self> {
+        Some(Self {
+            header: frame.bytes::<HEADER>(offset)?,
+            offset,
+        })
+    }
+
+    #[inline(always)]
+    fn folded_destination(&self) -> u32 {
+        hash::fold(&self.destination())
+    }
+
+    #[inline(always)]
+    fn payload(&self, frame: Frame, fault: &mut Reason) -> Option<Payload> {
+        *fault = Reason::Truncated;
+        let end = self.offset + HEADER + u16::from_be(self.header.u16::<4>()) as usize;
+        if self.header.u8::<0>() >> 4 != 6 || (end > frame.len() && end > frame.whole_len()) {
+            return None;
+        }
+        let offset = self.offset + HEADER;
+        let plain = Payload {
+            protocol: self.header.u8::<6>(),
+            offset,
+            len: end - offset,
+            fragment: FragmentPart::Whole,
+        };
+        if !is_extension(plain.protocol) {
+            return Some(plain);
+        }
+        let mut walked = plain;
+        match walk(frame, &mut walked) {
+            Ok(()) => Some(walked),
+            Err(reason) => {
+                *fault = reason;
+                None
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn is_for(&self, service: &Service) -> bool {
+        let destination = self.destination();
+        service.address[3] == destination[3]
+            && service.address[2] == destination[2]
+            && service.address[1] == destination[1]
+            && service.address[0] == destination[0]
+    }
+
+    #[inline(always)]
+    fn flow_hash(&self, ports: u32, protocol: u8) -> u32 {
+        hash::flow6(&self.source(), &self.destination(), ports, protocol)
+    }
+
     #[inline(always)]
     fn source(&self) -> Address {
         [
@@ -56,57 +116,39 @@ impl Ipv6 {
             self.header.u32::<36>(),
         ]
     }
-}
-
-impl Network for Ipv6 {
-    const FAMILY: u8 = key::IPV6;
 
     #[inline(always)]
-    fn parse(frame: Frame, offset: usize) -> Option<Self> {
-        Some(Self {
-            header: frame.bytes::<HEADER>(offset)?,
-            offset,
-        })
+    fn traffic_class(&self) -> u8 {
+        (u16::from_be(self.header.u16::<0>()) >> 4) as u8
     }
 
     #[inline(always)]
-    fn folded_destination(&self) -> u32 {
-        hash::fold(&self.destination())
+    fn identity(&self) -> u32 {
+        UNDIVIDED
     }
 
     #[inline(always)]
-    fn payload(&self, frame: Frame) -> Result<Payload, Reason> {
-        let end = self.offset + HEADER + u16::from_be(self.header.u16::<4>()) as usize;
-        if self.header.u8::<0>() >> 4 != 6 || (end > frame.len() && end > frame.whole_len()) {
-            return Err(Reason::Truncated);
-        }
-        let offset = self.offset + HEADER;
-        let plain = Payload {
-            protocol: self.header.u8::<6>(),
-            offset,
-            len: end - offset,
-            fragment: FragmentPart::Whole,
-        };
-        if !is_extension(plain.protocol) {
-            return Ok(plain);
-        }
-        let mut walked = plain;
-        walk(frame, &mut walked)?;
-        Ok(walked)
+    fn packet_len(&self) -> usize {
+        HEADER + u16::from_be(self.header.u16::<4>()) as usize
     }
 
     #[inline(always)]
-    fn is_for(&self, service: &Service) -> bool {
-        let destination = self.destination();
-        service.address[3] == destination[3]
-            && service.address[2] == destination[2]
-            && service.address[1] == destination[1]
-            && service.address[0] == destination[0]
-    }
-
-    #[inline(always)]
-    fn flow_hash(&self, ports: u32, protocol: u8) -> u32 {
-        hash::flow6(&self.source(), &self.destination(), ports, protocol)
+    fn write(frame: Frame, offset: usize, written: &Written) -> Option<()> {
+        let header = frame.bytes::<HEADER>(offset)?;
+        let start = 6 << 28 | (written.traffic_class as u32) << 20 | written.flow_label;
+        header.set_u32::<0>(start.to_be());
+        header.set_u16::<4>((written.payload_len as u16).to_be());
+        header.set_u8::<6>(written.protocol);
+        header.set_u8::<7>(OWN_TTL);
+        header.set_u32::<8>(written.source[0]);
+        header.set_u32::<12>(written.source[1]);
+        header.set_u32::<16>(written.source[2]);
+        header.set_u32::<20>(written.source[3]);
+        header.set_u32::<24>(written.destination[0]);
+        header.set_u32::<28>(written.destination[1]);
+        header.set_u32::<32>(written.destination[2]);
+        header.set_u32::<36>(written.destination[3]);
+        Some(())
     }
 
     #[inline(always)]

@@ -21,22 +21,27 @@ mod flow;
 mod frame;
 mod ipv4;
 mod ipv6;
-mod local;
+mod limit;
 mod maps;
 mod network;
+mod refusal;
 mod select;
 mod stats;
 mod transport;
+mod tunnel;
 mod verdict;
 mod vip;
+mod way;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 use ethernet::Ethernet;
 use frame::Frame;
 use ipv4::Ipv4;
 use ipv6::Ipv6;
-use lb_common::{Mode, Reason, Segment, key};
+use lb_common::{Mode, Reason, Segment, Service, key};
+use maps::BACKEND_COUNTERS;
 use network::{FragmentPart, Network, Payload};
+use select::Selected;
 use transport::Ports;
 use verdict::Verdict;
 use vip::ControlBlock;
@@ -68,11 +73,12 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
     let header = N::parse(frame, ethernet.payload).ok_or(Verdict::of(Reason::NotBalanced))?;
     vip::filter(control, &header)?;
 
+    let opaque = |reason| vip::opaque(control, &header, reason);
+    let mut fault = Reason::Truncated;
     let payload = header
-        .payload(frame)
-        .map_err(|reason| vip::opaque(control, &header, reason))?;
-    let ports =
-        Ports::parse(frame, &payload).map_err(|reason| vip::opaque(control, &header, reason))?;
+        .payload(frame, &mut fault)
+        .ok_or_else(|| opaque(fault))?;
+    let ports = Ports::parse(frame, &payload).map_err(opaque)?;
 
     let flow = header.flow_hash(ports.0, payload.protocol);
     let live = control.live();
@@ -84,32 +90,71 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
         return Err(Verdict::of_service(Reason::Fragment, service.id));
     }
 
-    let packet = Packet {
+    let asked = Asked {
         frame,
         header,
         payload,
         ports,
     };
-    let selected = select::backend(control, live, service, flow, &packet)?;
+    let Selected { id, backend } = select::backend(control, live, service, flow, &asked)?;
+    let counter = BACKEND_COUNTERS.get_ptr_mut(id);
     let len = payload.frame_len(frame);
-    match Mode::try_from(selected.backend.mode) {
+    let packet = Packet {
+        control,
+        frame,
+        ethernet,
+        ingress,
+        header,
+        service,
+    };
+    match Mode::try_from(backend.mode) {
         Ok(Mode::Dr) => {
-            direct::forward(control, len, &ethernet, ingress, &header, service, selected)
+            let way = way::to(&packet, backend, 0)?;
+            stats::count(counter, len);
+            Ok(direct::forward(&packet, way))
         }
-        Ok(Mode::Local) => local::deliver(len, service, selected),
-        Err(_) => Err(Verdict::of_service(Reason::Inconsistent, service.id)),
+        Ok(Mode::Tun) => {
+            let way = way::to(&packet, backend, tunnel::overhead(backend))?;
+            stats::count(counter, len);
+            tunnel::forward(&packet, backend, flow, way)
+        }
+        // A real server that is this very host: its packets go up.
+        Ok(Mode::Local) => {
+            stats::count(counter, len);
+            Ok(packet.refused(Reason::RealServerIsLocal))
+        }
+        Err(_) => Err(packet.refused(Reason::Inconsistent)),
+    }
+}
+
+/// A packet for a service, as far as it is known when its real server is chosen.
+struct Packet<N> {
+    control: ControlBlock,
+    frame: Frame,
+    ethernet: Ethernet,
+    /// The kernel's index of the interface it came from.
+    ingress: u32,
+    header: N,
+    service: &'static Service,
+}
+
+impl<N> Packet<N> {
+    /// The verdict that names `reason`.
+    #[inline(always)]
+    fn refused(&self, reason: Reason) -> Verdict {
+        Verdict::of_service(reason, self.service.id)
     }
 }
 
 /// What the flow table may want to know of a packet.
-struct Packet<N> {
+struct Asked<N> {
     frame: Frame,
     header: N,
     payload: Payload,
     ports: Ports,
 }
 
-impl<N: Network> select::Asked for Packet<N> {
+impl<N: Network> select::Asked for Asked<N> {
     #[inline(always)]
     fn keyed_hash(&self, key: u64) -> u32 {
         self.header

@@ -38,6 +38,9 @@ pub static BACKEND_COUNTERS: PerCpuArray<Counter, 1024> = PerCpuArray::new();
 #[btf_map]
 pub static REASON_COUNTERS: PerCpuArray<u64, 16384> = PerCpuArray::new();
 
+/// When each kind of error may be told again, see [`crate::limit`]. Key: the kind. Written and read here only.
+#[btf_map]
+pub static LIMITS: PerCpuArray<u64, 2> = PerCpuArray::new();
 /// The flow table. Key: a bucket, see [`lb_common::Tag::buckets`]. Entries are made and changed here and ended by both
 /// sides; one on probation makes room for a new one, an established one never.
 #[btf_map]

@@ -8,17 +8,13 @@ use lb_common::{
 };
 
 /// A decision. `Err(Verdict)` leaves the packet's way early.
+///
+/// One word, so that the ways on which nothing is counted end in one comparison: the kernel's answer in bits 0..8, the reason
+/// to be counted in bits 8..16 ([`Reason::Forwarded`]: none, it is counted by backend), the service's number in bits 16..32 (0:
+/// none, or not known yet), the interface of a redirect in bits 32..64.
 #[must_use]
 #[derive(Clone, Copy)]
-pub enum Verdict {
-    /// Out of the interface it came from. [`Reason::Forwarded`], which is counted by backend.
-    Back,
-    /// Out of another interface, likewise.
-    To { ifindex: u32 },
-    /// To the host's stack or to nowhere, by the reason's fate. `service` is the number of the service that the packet
-    /// is for; 0: none, or not known yet.
-    Here { reason: Reason, service: u16 },
-}
+pub struct Verdict(u64);
 
 impl Verdict {
     /// Pass or drop, as the reason says, of a packet that belongs to no service (yet).
@@ -27,40 +23,47 @@ impl Verdict {
         Self::of_service(reason, 0)
     }
 
-    /// Pass or drop, as the reason says, of a packet of service number `service`.
+    /// What the reason says, of a packet of service number `service`. An answer goes back out of the interface that the
+    /// packet came from.
     #[inline(always)]
     pub fn of_service(reason: Reason, service: u16) -> Self {
-        Self::Here { reason, service }
+        let action = match reason.fate() {
+            Fate::Dropped => xdp_action::XDP_DROP,
+            Fate::Passed | Fate::Forwarded => xdp_action::XDP_PASS,
+            Fate::Answered => xdp_action::XDP_TX,
+        };
+        if reason.counted() {
+            Self(action as u64 | (reason as u64) << 8 | (service as u64) << 16)
+        } else {
+            Self(action as u64)
+        }
     }
 
     /// Send it out of interface `egress`.
     #[inline(always)]
     pub fn transmit(ingress: u32, egress: u32) -> Self {
         if ingress == egress {
-            Self::Back
+            Self(xdp_action::XDP_TX as u64)
         } else {
-            Self::To { ifindex: egress }
+            Self(xdp_action::XDP_REDIRECT as u64 | (egress as u64) << 32)
         }
     }
 
     /// Counts the reason and gives the kernel its answer.
     #[inline(always)]
     pub fn conclude(self) -> u32 {
-        match self {
-            Self::Back => xdp_action::XDP_TX,
-            // SAFETY: a plain call with two numbers; it returns XDP_REDIRECT, or XDP_ABORTED for unknown flags.
-            Self::To { ifindex } => unsafe { bpf_redirect(ifindex, 0) as u32 },
-            Self::Here { reason, service } => {
-                if reason.counted() {
-                    stats::count_one(
-                        REASON_COUNTERS.get_ptr_mut(service as u32 * REASONS + reason as u32),
-                    );
-                }
-                match reason.fate() {
-                    Fate::Dropped => xdp_action::XDP_DROP,
-                    Fate::Passed | Fate::Forwarded => xdp_action::XDP_PASS,
-                }
-            }
+        let Self(word) = self;
+        if word <= u8::MAX as u64 {
+            return word as u32;
         }
+        let action = word as u32 & u8::MAX as u32;
+        if action == xdp_action::XDP_REDIRECT {
+            // SAFETY: a plain call with two numbers; it returns XDP_REDIRECT, or XDP_ABORTED for unknown flags.
+            return unsafe { bpf_redirect((word >> 32) as u32, 0) as u32 };
+        }
+        let reason = (word >> 8) as u32 & (REASONS - 1);
+        let service = (word >> 16) as u32 & u16::MAX as u32;
+        stats::count_one(REASON_COUNTERS.get_ptr_mut(service * REASONS + reason));
+        action
     }
 }

@@ -8,7 +8,7 @@ use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use lb_agent::{
     balance::term::Term,
     datapath::{
-        Desired, Device, FlowRules, NextHop, RealServer, Service,
+        Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource,
         xdp::{Capacity, Datapath, load_program},
     },
 };
@@ -66,7 +66,15 @@ fn main() -> anyhow::Result<()> {
         datapath.writer().commit(&desired(shift), 0)?;
         datapath.writer().grace_passed();
     }
-    for program in ["bare", "forward", "forward_twin", "flows", "flows_twin"] {
+    for program in [
+        "bare",
+        "forward",
+        "forward_twin",
+        "flows",
+        "flows_twin",
+        "tunnel",
+        "tunnel_twin",
+    ] {
         load_program(datapath.object(), program)?;
     }
     let mut figures = Vec::new();
@@ -193,12 +201,14 @@ fn desired(shift: u32) -> Desired {
             address: [10, 0, 1, number].into(),
             port: 0,
             mode: Mode::Dr,
+            tunnel_source: None,
             weight: 1,
             state: BackendState::Up,
             term: Term::default(),
             next_hop: NextHop::Via {
                 mac: REAL_SERVER_MAC,
                 device: LOOPBACK,
+                mtu: 1500,
             },
         })
         .collect();
@@ -207,10 +217,21 @@ fn desired(shift: u32) -> Desired {
     let service = |name: &str, keys: Vec<ServiceKey>| Service {
         name: name.to_owned(),
         keys,
-        owner: 0,
+        owners: Vec::new(),
         table: Arc::clone(&table),
         real_servers: real_servers.clone(),
         flows: FlowRules::default(),
+    };
+    let tunnelled = |address: &str, source: &str| {
+        let address = address.parse().expect("an address");
+        let source = source.parse().expect("an address");
+        let to = |real_server: &RealServer| RealServer {
+            address,
+            mode: Mode::Tun,
+            tunnel_source: Some(TunnelSource::fixed(source)),
+            ..real_server.clone()
+        };
+        vec![to(&real_servers[0])]
     };
     let others = (0..30)
         .map(|number| ServiceKey::v4([10, 0, 2, number], 8000, key::TCP))
@@ -224,6 +245,16 @@ fn desired(shift: u32) -> Desired {
                     ServiceKey::v6(VIP6, 80, key::TCP),
                 ],
             ),
+            Service {
+                table: vec![0; 65_537].into(),
+                real_servers: tunnelled("10.0.1.1", "10.0.0.3"),
+                ..service("tun4", vec![ServiceKey::v4(VIP4, 8081, key::TCP)])
+            },
+            Service {
+                table: vec![0; 65_537].into(),
+                real_servers: tunnelled("2001:db8::1:1", "2001:db8::3"),
+                ..service("tun6", vec![ServiceKey::v6(VIP6, 8081, key::TCP)])
+            },
             service("udp", vec![ServiceKey::v4(VIP4, 53, key::UDP)]),
             service("others", others),
             Service {
@@ -258,6 +289,11 @@ fn cases() -> Vec<Case> {
         verdict: XDP_TX,
         restored: false,
     };
+    let tunnel = |name, packet| Case {
+        program: "tunnel",
+        twin: "tunnel_twin",
+        ..forward(name, packet)
+    };
     let pass = |name, packet| Case {
         name,
         packet,
@@ -276,6 +312,8 @@ fn cases() -> Vec<Case> {
         flows("dr4_in_window_1m_new", ipv4(VIP4, key::TCP, &tcp(81, syn))),
         forward("dr4_udp", ipv4(VIP4, key::UDP, &udp(53))),
         forward("dr6_tcp_established", ipv6(VIP6, key::TCP, &tcp(80, ack))),
+        tunnel("tun4", ipv4(VIP4, key::TCP, &tcp(8081, ack))),
+        tunnel("tun6", ipv6(VIP6, key::TCP, &tcp(8081, ack))),
         pass(
             "pass_non_vip4",
             ipv4([10, 0, 0, 9], key::TCP, &tcp(22, ack)),

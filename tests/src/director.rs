@@ -154,6 +154,13 @@ pub fn drops(status: &Value, reason: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// How many packets a status counts as answered for `reason`.
+pub fn answers(status: &Value, reason: &str) -> u64 {
+    find(&status["answered"], "reason", reason)["count"]
+        .as_u64()
+        .unwrap_or(0)
+}
+
 fn find<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
     let members = list.as_array().map(Vec::as_slice).unwrap_or_default();
     members

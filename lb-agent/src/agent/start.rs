@@ -4,21 +4,28 @@
 //! before an interface runs the program; what a failed start has made is taken away again.
 
 use super::{
-    Agent, Signals, boot_s,
+    Agent, Running, Signals,
+    alone::Alone,
+    boot_s,
     devices::{self, DevicesError},
     interfaces::Interfaces,
     lock::{Lock, LockError},
-    pool::{self, Pool, PoolError},
+    operator::{Operator, OperatorError},
+    ownership,
+    pool::{Pool, PoolError},
     sweep::Sweeper,
     terms::Terms,
 };
 use crate::{
     config::Config,
-    control::server::{Server, ServerError},
+    control::server::{Asked, Server, ServerError},
     datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
     health,
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
+    notify::{self, Notifier},
+    script::Runner,
     sys::grace::Grace,
+    vrrp::shell::{Vrrp, VrrpError, Watches},
 };
 use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
@@ -48,7 +55,7 @@ pub enum StartError {
     )]
     NotRoot,
     /// There is nothing to do.
-    #[error("the configuration has no [[service]]: there is nothing to serve")]
+    #[error("the configuration has neither [[service]] nor [[vrrp]]: there is nothing to do")]
     NothingToDo,
     /// Another agent runs.
     #[error(transparent)]
@@ -56,6 +63,9 @@ pub enum StartError {
     /// The configuration was not validated.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// What the operator has said before cannot be read.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// The network cannot be watched.
     #[error("{}", .0.with_cause())]
     Network(NetworkError),
@@ -74,6 +84,9 @@ pub enum StartError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The elections cannot be held.
+    #[error(transparent)]
+    Vrrp(#[from] VrrpError),
     /// Signals cannot be caught.
     #[error("catch signals")]
     Signals(#[source] io::Error),
@@ -92,26 +105,41 @@ impl From<NetworkError> for StartError {
 ///
 /// # Errors
 /// The host is then as it was before.
-pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
+pub async fn start(config: Config, bpffs: &Path) -> Result<Running, StartError> {
     if !geteuid().is_root() {
         return Err(StartError::NotRoot);
     }
-    if config.services.is_empty() {
-        return Err(StartError::NothingToDo);
-    }
     raise_open_files();
+    match (config.services.is_empty(), config.vrrp.is_empty()) {
+        (true, true) => Err(StartError::NothingToDo),
+        (true, false) => {
+            let alone = Alone::start(config, bpffs).await?;
+            Ok(Running::Alone(Box::new(alone)))
+        }
+        (false, _) => {
+            let agent = start_serving(config, bpffs).await?;
+            Ok(Running::Agent(Box::new(agent)))
+        }
+    }
+}
+
+/// Brings up an agent with services.
+async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     Pins::look(bpffs)?;
     let lock = Lock::take(&config.control.socket, bpffs)?;
-    let mut pool = Pool::new(&config)?;
+    let scripts = Runner::default();
+    let operator = Operator::recall()?;
+    let mut pool = Pool::new(&config, &scripts)?;
     let mut terms = Terms::new(&config);
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
     let links = netlink.links().await?;
     let addresses = netlink.addresses().await?;
-    let chosen = devices::choose(&config.interfaces, &pool, &links, &addresses, &netlink).await?;
+    let chosen = devices::choose(&config, &pool, &links, &addresses, &netlink).await?;
     for listen in pool.services().iter().flat_map(|service| &service.listen) {
-        if !addresses.is_local(listen.ip()) {
+        let is_governed = config.vrrp.iter().any(|vrrp| vrrp.owns(listen.ip()));
+        if !is_governed && !addresses.is_local(listen.ip()) {
             tracing::warn!(address = %listen.ip(), "a service listens on an address that is not on this host: nobody answers ARP for it here");
         }
     }
@@ -127,6 +155,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     };
     tracing::info!("{}", datapath.inheritance().story);
     pool.inherit(datapath.inheritance());
+    pool.recall(operator.words());
     let services = pool.services().iter();
     terms.inherit(
         services.map(|service| (service.name.as_str(), service.keys.as_slice())),
@@ -161,12 +190,12 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         Err(error) => Err(error),
     };
     let served = match brought_up {
-        Ok(grace) => Server::listen(&config.control.socket)
-            .map(|server| (grace, server))
-            .map_err(StartError::from),
+        Ok(grace) => serve(&config, &datapath, &resolver)
+            .await
+            .map(|(server, vrrp)| (grace, server, vrrp)),
         Err(error) => Err(error),
     };
-    let (grace, (server, requests)) = match served {
+    let (grace, (server, requests), vrrp) = match served {
         Ok(served) => served,
         Err(error) => {
             // What an earlier run left goes on forwarding; what this one began does not.
@@ -198,7 +227,11 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         interfaces,
         netlink,
         resolver,
+        vrrp,
         checks,
+        scripts,
+        notifier: Notifier::spawn(notify::TIMEOUT),
+        operator,
         events,
         requests,
         grace,
@@ -221,6 +254,24 @@ fn seconds() -> Interval {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     seconds
+}
+
+/// Opens the control socket, and holds the elections.
+async fn serve(
+    config: &Config,
+    datapath: &Datapath,
+    resolver: &Resolver,
+) -> Result<((Server, mpsc::Receiver<Asked>), Option<Vrrp>), StartError> {
+    let server = Server::listen(&config.control.socket)?;
+    if config.vrrp.is_empty() {
+        return Ok((server, None));
+    }
+    let watches = Watches {
+        links: resolver.links(),
+        addresses: resolver.addresses(),
+    };
+    let vrrp = Vrrp::start(config, watches, ownership::sink(datapath.owners())).await?;
+    Ok((server, Some(vrrp)))
 }
 
 /// A check is an open socket: as many as the administrator allows, not the timid default.
@@ -254,8 +305,8 @@ async fn bring_up(
     let attach_to = chosen.iter().map(|link| link.index).collect();
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
-    let mut desired = pool.desired(&next_hops, devices);
-    let way_to = |address| pool::way_to(address, &next_hops);
+    let mut desired = pool.desired(&next_hops, devices, Instant::now());
+    let way_to = |service: &str, address| pool.way_to(service, address, &next_hops);
     terms.apply(&mut desired, way_to, boot_s());
     datapath
         .writer()

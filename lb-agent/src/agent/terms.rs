@@ -71,6 +71,7 @@ impl Terms {
                     address: backend.address,
                     port: backend.port,
                     mode: Mode::try_from(backend.mode).unwrap_or(Mode::Dr),
+                    tunnel_source: None,
                     weight: backend.weight,
                     state,
                     term,
@@ -92,15 +93,16 @@ impl Terms {
         self.known.values().map(|known| known.last.address)
     }
 
-    /// Enters the terms into `desired`, and the real servers that were removed but keep flows.
+    /// Enters the terms into `desired`, and the real servers that were removed but keep flows. One that is to keep none,
+    /// by the operator's word, says so already.
     pub fn apply(
         &mut self,
         desired: &mut Desired,
-        next_hop: impl Fn(IpAddr) -> (Mode, NextHop),
+        way_to: impl Fn(&str, IpAddr) -> Option<RealServer>,
         now_s: u64,
     ) {
         for service in &mut desired.services {
-            self.apply_to(service, &next_hop, now_s);
+            self.apply_to(service, &way_to, now_s);
         }
         let names: BTreeSet<&String> = desired
             .services
@@ -121,7 +123,7 @@ impl Terms {
     fn apply_to(
         &mut self,
         service: &mut Service,
-        next_hop: &impl Fn(IpAddr) -> (Mode, NextHop),
+        way_to: &impl Fn(&str, IpAddr) -> Option<RealServer>,
         now_s: u64,
     ) {
         let limits = self.limits.get(&service.name).copied().unwrap_or(Limits {
@@ -132,6 +134,7 @@ impl Terms {
         for real_server in &mut service.real_servers {
             let key = (service.name.clone(), real_server.address, real_server.port);
             let standing = match real_server.state {
+                _ if real_server.term.tenure == Tenure::Released => Standing::Disabled,
                 BackendState::Down => Standing::Dead,
                 BackendState::Up if real_server.weight == 0 => Standing::Drained,
                 BackendState::Up => Standing::Serving,
@@ -153,10 +156,13 @@ impl Terms {
         self.known
             .retain(|key, known| !own(key) || known.term.tenure != Tenure::Released);
         for (_, known) in self.known.iter().filter(|(key, _)| own(key)) {
-            let (mode, next_hop) = next_hop(known.last.address);
+            let Some(way) = way_to(&service.name, known.last.address) else {
+                continue;
+            };
             service.real_servers.push(RealServer {
-                mode,
-                next_hop,
+                mode: way.mode,
+                next_hop: way.next_hop,
+                tunnel_source: way.tunnel_source,
                 term: known.term,
                 weight: 0,
                 ..known.last.clone()

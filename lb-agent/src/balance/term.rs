@@ -12,6 +12,8 @@ pub enum Standing {
     Serving,
     /// Alive, but it takes none: weight 0.
     Drained,
+    /// The operator has taken it out, at once.
+    Disabled,
     /// Found dead.
     Dead,
     /// No longer in the configuration.
@@ -43,7 +45,7 @@ impl Term {
             Standing::Serving | Standing::Drained => {
                 Self::default().changed(Standing::Serving, standing, now_s, limits)
             }
-            Standing::Dead | Standing::Removed => Self {
+            Standing::Disabled | Standing::Dead | Standing::Removed => Self {
                 tenure: Tenure::Released,
                 until_s: None,
             },
@@ -52,19 +54,24 @@ impl Term {
 
     /// The term after a change of standing from `was` to `is`.
     pub fn changed(self, was: Standing, is: Standing, now_s: u64, limits: Limits) -> Self {
-        use Standing::{Dead, Drained, Removed, Serving};
+        use Standing::{Dead, Disabled, Drained, Removed, Serving};
         match (was, is) {
             (Serving, Serving)
             | (Dead, Dead)
             // A drain goes on; nobody checks a removed server, so that one which was dead stays so.
             | (Drained | Removed, Drained | Removed)
-            | (Dead, Removed) => self,
+            | (Dead, Removed)
+            // Its flows were released already: they are not to be held now.
+            | (Disabled, Dead | Removed) => self,
             (_, Serving) => Self::default(),
-            (Serving | Dead, Drained) | (Serving, Removed) => Self {
+            (_, Disabled) => Self {
+                tenure: Tenure::Released,
+                until_s: None,
+            },
+            (Serving | Dead | Disabled, Drained) | (Serving, Removed) => Self {
                 tenure: Tenure::Keeps,
                 until_s: Some(now_s.saturating_add(limits.drain_s)),
             },
-            // Its flows were released already: they are not to be held now.
             (Drained | Removed, Dead) if self.tenure == Tenure::Released => self,
             (Serving | Drained | Removed, Dead) => Self {
                 tenure: Tenure::Holds,
@@ -123,6 +130,18 @@ mod tests {
         for away in [Dead, Drained, Removed] {
             assert_eq!(story(&[(100, away), (5_000, Serving)]), Term::default());
         }
+    }
+
+    #[test]
+    fn a_disabled_server_keeps_no_flow_at_once_and_dead_or_not() {
+        let released = Term {
+            tenure: Tenure::Released,
+            until_s: None,
+        };
+        assert_eq!(story(&[(100, Disabled)]), released);
+        assert_eq!(story(&[(100, Disabled), (101, Dead)]), released);
+        assert_eq!(story(&[(100, Dead), (101, Disabled)]), released);
+        assert_eq!(story(&[(100, Disabled), (200, Serving)]), Term::default());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What `lb-agent status` shows: what the kernel does, read back from the maps, with the agent's words beside it.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 /// Everything.
@@ -20,12 +21,17 @@ pub struct Status {
     pub datapath: String,
     /// Interfaces that packets come from or leave by.
     pub interfaces: Vec<InterfaceStatus>,
+    /// VRRP instances in the configuration's order.
+    #[serde(default)]
+    pub vrrp: Vec<VrrpStatus>,
     /// Services in the configuration's order.
     pub services: Vec<ServiceStatus>,
     /// Packets dropped, by reason.
     pub drops: Vec<ReasonCount>,
     /// Packets for virtual addresses that were passed to this host, by reason.
     pub passed: Vec<ReasonCount>,
+    /// Packets that were answered by an error, by reason.
+    pub answered: Vec<ReasonCount>,
 }
 
 /// An interface.
@@ -39,13 +45,49 @@ pub struct InterfaceStatus {
     pub reason: String,
 }
 
+/// A VRRP instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VrrpStatus {
+    /// Its name.
+    pub name: String,
+    /// `init`, `backup`, `master` or `fault`.
+    pub state: String,
+    /// Since when: RFC 3339, UTC.
+    pub since: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Its priority with all weights counted.
+    pub priority: u8,
+    /// Who is master; absent: nobody was heard.
+    pub master: Option<MasterStatus>,
+    /// Until it acts by itself if nothing happens, in milliseconds.
+    pub next_deadline_ms: Option<u64>,
+    /// What happened how often, by name. Names that are not there: never.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A master.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MasterStatus {
+    /// Where its adverts come from.
+    pub address: String,
+    /// Its priority.
+    pub priority: u8,
+}
+
 /// A service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
-    /// `up`: somebody serves; `down`: nobody does; `absent`: the data plane does not know it.
+    /// `up`: enough real servers serve; `down`: they do not; `absent`: the data plane does not know it.
     pub state: String,
+    /// How many live, and how many it takes.
+    #[serde(default)]
+    pub reason: String,
+    /// Who stands in while it is down.
+    #[serde(default)]
+    pub sorry_server: Option<SorryServerStatus>,
     /// Listen addresses.
     pub listen: Vec<String>,
     /// Packets forwarded.
@@ -66,17 +108,39 @@ pub struct ServiceStatus {
     pub drops: Vec<ReasonCount>,
 }
 
+/// A sorry server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SorryServerStatus {
+    /// Address, with its port if it has one of its own.
+    pub address: String,
+    /// Whether it serves now.
+    pub serves: bool,
+    /// Packets forwarded to it.
+    pub packets: u64,
+    /// Bytes forwarded to it.
+    pub bytes: u64,
+}
+
 /// A real server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RealServerStatus {
     /// Address, with its port if it has one of its own.
     pub address: String,
-    /// `up`, `down`, or `absent`.
+    /// `up`, `down`, `disabled` by the operator, or `absent`.
     pub state: String,
     /// Why, in words.
     pub reason: String,
-    /// Configured weight.
+    /// The weight that counts.
     pub weight: u16,
+    /// Seconds since it became what it is, if it has changed since the agent's start.
+    #[serde(default)]
+    pub since_s: Option<u64>,
+    /// How its check stands; `None`: it has none.
+    #[serde(default)]
+    pub check: Option<CheckStatus>,
+    /// Its last changes, the latest last.
+    #[serde(default)]
+    pub history: Vec<ChangeStatus>,
     /// Its share of new flows, percent.
     pub share_percent: f64,
     /// The next hop's MAC address, or `local`, or `unresolved`.
@@ -85,6 +149,40 @@ pub struct RealServerStatus {
     pub packets: u64,
     /// Bytes forwarded to it.
     pub bytes: u64,
+}
+
+/// A check of a real server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// `up`, `down`, or `unknown` before the first result.
+    pub state: String,
+    /// Seconds since it is so.
+    pub since_s: u64,
+    /// What the last run came to, in words; empty: none has ended yet.
+    pub last: String,
+    /// Milliseconds that it took.
+    pub took_ms: f64,
+    /// Seconds since it ended; `None`: none has ended yet.
+    pub ago_s: Option<u64>,
+    /// Runs that failed since the last one that passed.
+    pub failures: u32,
+    /// Milliseconds until the next run; `None`: not before one that is under way has ended.
+    pub next_ms: Option<u64>,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChangeStatus {
+    /// Seconds ago.
+    pub ago_s: u64,
+    /// What it was.
+    pub old: String,
+    /// What it became.
+    pub new: String,
+    /// Its weight then.
+    pub weight: u16,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// A reason and how often it was met.
@@ -119,6 +217,9 @@ impl fmt::Display for Status {
                 interface.name, interface.mode, interface.reason
             )?;
         }
+        for instance in &self.vrrp {
+            writeln!(f, "\n{instance}")?;
+        }
         for service in &self.services {
             writeln!(f)?;
             let listen = service.listen.join(" ");
@@ -151,6 +252,7 @@ impl fmt::Display for Status {
         for (title, counts) in [
             ("dropped", &self.drops),
             ("passed to this host", &self.passed),
+            ("answered", &self.answered),
         ] {
             let mut line = String::new();
             for count in counts {
@@ -161,5 +263,34 @@ impl fmt::Display for Status {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for VrrpStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            state,
+            since,
+            reason,
+            priority,
+            ..
+        } = self;
+        let master = match &self.master {
+            Some(master) => format!("{} (priority {})", master.address, master.priority),
+            None => "nobody".to_owned(),
+        };
+        write!(
+            f,
+            "{name}  {state} since {since}  priority {priority}  master {master}  {reason}"
+        )?;
+        let mut line = String::new();
+        for (name, count) in &self.counters {
+            write!(line, "  {name} {count}")?;
+        }
+        match line.is_empty() {
+            true => Ok(()),
+            false => write!(f, "\n{line}"),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the data plane is asked to do: plain data, built anew from configuration, health and neighbours.
 
 use crate::{balance::term::Term, model::Idle};
+use ipnet::IpNet;
 use lb_common::{BackendState, Mode, ServiceKey};
 use std::{net::IpAddr, sync::Arc};
 
@@ -20,8 +21,8 @@ pub struct Service {
     pub name: String,
     /// Listen addresses, ports and protocol.
     pub keys: Vec<ServiceKey>,
-    /// The ownership word that governs it.
-    pub owner: u16,
+    /// The ownership words that govern them, in the order of `keys`; those that are missing are always owned.
+    pub owners: Vec<u16>,
     /// Who owns each slot, as positions in `real_servers`; empty: nobody is there to serve. Shared, so that an
     /// unchanged table is known by its address.
     pub table: Arc<[u32]>,
@@ -63,6 +64,8 @@ pub struct RealServer {
     pub port: u16,
     /// How packets reach it.
     pub mode: Mode,
+    /// Source of the outer headers; [`Mode::Tun`] alone has one.
+    pub tunnel_source: Option<TunnelSource>,
     /// Configured weight.
     pub weight: u16,
     /// What health says.
@@ -71,6 +74,34 @@ pub struct RealServer {
     pub term: Term,
     /// Where its frames go.
     pub next_hop: NextHop,
+}
+
+/// Where tunnelled packets say that they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelSource {
+    /// Of the real server's family; its varying bits are zero.
+    pub address: IpAddr,
+    /// How many of its last bits differ from flow to flow, at most 32; 0: it is fixed.
+    pub varying_bits: u8,
+}
+
+impl TunnelSource {
+    /// Fixed.
+    pub fn fixed(address: IpAddr) -> Self {
+        Self {
+            address,
+            varying_bits: 0,
+        }
+    }
+
+    /// Varied inside `network`: over its last 32 bits at most.
+    pub fn within(network: IpNet) -> Self {
+        let varying_bits = (network.max_prefix_len() - network.prefix_len()).min(32);
+        Self {
+            address: network.network(),
+            varying_bits,
+        }
+    }
 }
 
 impl Service {
@@ -84,7 +115,7 @@ impl Service {
         };
         self.name == other.name
             && self.keys == other.keys
-            && self.owner == other.owner
+            && self.owners == other.owners
             && self.flows == other.flows
             && (Arc::ptr_eq(&self.table, &other.table) || self.table == other.table)
             && self.real_servers.len() == other.real_servers.len()
@@ -107,6 +138,8 @@ pub enum NextHop {
         mac: [u8; 6],
         /// [`Device::index`] of the interface towards it.
         device: u32,
+        /// Largest IP packet on the way, bytes; 0: any.
+        mtu: u32,
     },
 }
 

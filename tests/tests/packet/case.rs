@@ -2,7 +2,7 @@
 
 use crate::{
     packets,
-    rig::{self, Counters, Outcome, Rig},
+    rig::{self, Answers, Counters, Outcome, Rig},
     world::{DIRECTOR, Named, OTHER_PORT},
 };
 use lb_common::{Reason, key, reason::Fate};
@@ -48,7 +48,7 @@ impl Case {
         let verdict = match reason.fate() {
             Fate::Passed => rig::PASS,
             Fate::Dropped => rig::DROP,
-            Fate::Forwarded => panic!("{name}: forwarded packets are not untouched"),
+            Fate::Forwarded | Fate::Answered => panic!("{name}: such packets are not untouched"),
         };
         Self {
             name,
@@ -71,7 +71,7 @@ impl Case {
 
     /// Sent back out of the interface it came from, to the first real server of `service`.
     pub fn sent(name: impl Into<String>, frame: Vec<u8>, service: Named) -> Self {
-        let output = packets::routed(&frame, service.real_server_mac(0), DIRECTOR);
+        let output = service.sent(&frame, DIRECTOR);
         Self {
             name: name.into(),
             frame,
@@ -85,12 +85,49 @@ impl Case {
 
     /// Sent out of the other interface, to the first real server of `service`.
     pub fn redirected(name: impl Into<String>, frame: Vec<u8>, service: Named) -> Self {
-        let output = packets::routed(&frame, service.real_server_mac(0), OTHER_PORT);
+        let output = service.sent(&frame, OTHER_PORT);
         Self {
             verdict: rig::REDIRECT,
             output,
             ..Self::sent(name, frame, service)
         }
+    }
+
+    /// Answered by an error, which goes back in the frame that the packet came in.
+    fn told(
+        name: impl Into<String>,
+        frame: Vec<u8>,
+        reason: Reason,
+        told: packets::Told,
+        service: Named,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            output: packets::told(&frame, told),
+            frame,
+            verdict: rig::TX,
+            reason,
+            service: Some(service),
+            real_server: None,
+        }
+    }
+
+    /// Answered because its last hop would be here.
+    pub fn expired(name: impl Into<String>, frame: Vec<u8>, service: Named) -> Self {
+        let reason = Reason::AnsweredTtlExpired;
+        Self::told(name, frame, reason, packets::Told::TtlExpired, service)
+    }
+
+    /// Answered because its way takes `mtu` bytes at most.
+    pub fn too_large(name: impl Into<String>, frame: Vec<u8>, mtu: u32, service: Named) -> Self {
+        let reason = Reason::AnsweredTooLarge;
+        Self::told(
+            name,
+            frame,
+            reason,
+            packets::Told::TooLarge { mtu },
+            service,
+        )
     }
 
     /// The family of the frame's packet, by its EtherType: [`key::IPV4`], [`key::IPV6`], or 0 for neither.
@@ -131,6 +168,11 @@ pub fn check_on(rig: &mut Rig, cases: &[Case]) {
     let mut failures = String::new();
     let mut before = rig.counters();
     for case in cases {
+        // Tables have more cases than may be answered at once.
+        rig.set_answers(match case.reason {
+            Reason::TtlExpired | Reason::TooLarge => Answers::Exhausted,
+            _ => Answers::Due,
+        });
         let outcome = rig.run(&case.frame);
         let after = rig.counters();
         let moved = after.since(&before);

@@ -54,12 +54,14 @@ fn real_server(number: u8) -> RealServer {
         address: Ipv4Addr::new(10, 2, 0, number).into(),
         port: 0,
         mode: Mode::Dr,
+        tunnel_source: None,
         weight: 1,
         state: BackendState::Up,
         term: Term::default(),
         next_hop: NextHop::Via {
             mac: mac(number),
             device: LOOPBACK,
+            mtu: 0,
         },
     }
 }
@@ -70,7 +72,7 @@ fn service(number: u8, real_servers: &[u8], slots: u32) -> Service {
     Service {
         name: format!("service {number}"),
         keys: vec![service_key(number)],
-        owner: 0,
+        owners: Vec::new(),
         table: (0..if count == 0 { 0 } else { slots })
             .map(|slot| slot % count)
             .collect(),

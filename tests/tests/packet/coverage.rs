@@ -1,6 +1,9 @@
 //! What is asked of all tables together.
 
-use crate::{case::Case, filter, fragments, inconsistent, ipv4, ipv6, jumbo, verdicts, vlan};
+use crate::{
+    case::Case, filter, fragments, inconsistent, ipv4, ipv6, jumbo, refusals, tunnels, verdicts,
+    vlan,
+};
 use lb_common::{Reason, key};
 use std::collections::HashSet;
 
@@ -14,6 +17,8 @@ fn tables() -> Vec<Case> {
         jumbo::cases(),
         filter::cases(),
         inconsistent::cases(),
+        refusals::cases(),
+        tunnels::cases(),
     ]
     .concat()
 }
@@ -41,7 +46,10 @@ fn families(reason: Reason) -> &'static [u8] {
         | Reason::EgressUnusable
         | Reason::VlanMismatch
         | Reason::Fragment
-        | Reason::Inconsistent => &[key::IPV4, key::IPV6],
+        | Reason::Inconsistent
+        | Reason::TooLarge
+        | Reason::AnsweredTtlExpired
+        | Reason::AnsweredTooLarge => &[key::IPV4, key::IPV6],
     }
 }
 
@@ -60,6 +68,41 @@ fn every_reason_has_a_case_in_every_family_that_knows_it() {
     assert!(missing.is_empty(), "no case has {}", missing.join(", "));
 }
 
+/// Reasons that come after the real server is chosen: in each mode the way on is another.
+const OF_EACH_MODE: [Reason; 8] = [
+    Reason::Forwarded,
+    Reason::NextHopUnresolved,
+    Reason::EgressUnusable,
+    Reason::VlanMismatch,
+    Reason::TtlExpired,
+    Reason::TooLarge,
+    Reason::AnsweredTtlExpired,
+    Reason::AnsweredTooLarge,
+];
+const MODES: [&str; 2] = ["dr", "tun"];
+
+#[test]
+fn every_reason_that_a_mode_can_give_has_a_case_in_each_mode_and_family() {
+    let met: HashSet<(u8, &str, u8)> = tables()
+        .iter()
+        .filter_map(|case| {
+            let mode = case.service?.manner.mode();
+            Some((case.reason as u8, mode, case.family()))
+        })
+        .collect();
+    let mut missing = Vec::new();
+    for reason in OF_EACH_MODE {
+        for mode in MODES {
+            for family in [key::IPV4, key::IPV6] {
+                if !met.contains(&(reason as u8, mode, family)) {
+                    missing.push(format!("{} in mode {mode}, family {family}", reason.name()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no case has {}", missing.join(", "));
+}
+
 #[test]
 fn every_case_has_a_name_of_its_own_in_its_table() {
     for table in [
@@ -69,6 +112,8 @@ fn every_case_has_a_name_of_its_own_in_its_table() {
         fragments::cases(),
         verdicts::cases(),
         jumbo::cases(),
+        refusals::cases(),
+        tunnels::cases(),
     ] {
         let mut names = HashSet::new();
         for case in table {

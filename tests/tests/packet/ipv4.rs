@@ -54,22 +54,15 @@ pub fn cases() -> Vec<Case> {
         ),
         Case::sent("TTL 2 becomes 1", tcp(web, 80, 9).ttl(2).build(), WEB),
         Case::sent("TTL 255 becomes 254", udp(web, 80, 9).ttl(255).build(), WEB),
-        Case::refused(
-            "TTL 1 expires here",
-            tcp(web, 80, 9).ttl(1).build(),
-            Reason::TtlExpired,
-            WEB,
-        ),
-        Case::refused(
+        Case::expired("TTL 1 expires here", tcp(web, 80, 9).ttl(1).build(), WEB),
+        Case::expired(
             "TTL 1 expires here, UDP",
             udp(web, 80, 9).ttl(1).build(),
-            Reason::TtlExpired,
             WEB,
         ),
-        Case::refused(
+        Case::expired(
             "TTL 0 should not be on the wire",
             tcp(web, 80, 9).ttl(0).build(),
-            Reason::TtlExpired,
             WEB,
         ),
         Case::passed(

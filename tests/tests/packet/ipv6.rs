@@ -54,24 +54,17 @@ fn fixed_header() -> Vec<Case> {
             udp(web, 80, 9).ttl(255).build(),
             WEB,
         ),
-        Case::refused(
+        Case::expired(
             "hop limit 1 expires here",
             tcp(web, 80, 9).ttl(1).build(),
-            Reason::TtlExpired,
             WEB,
         ),
-        Case::refused(
+        Case::expired(
             "hop limit 1 expires here, UDP",
             udp(web, 80, 9).ttl(1).build(),
-            Reason::TtlExpired,
             WEB,
         ),
-        Case::refused(
-            "hop limit 0",
-            tcp(web, 80, 9).ttl(0).build(),
-            Reason::TtlExpired,
-            WEB,
-        ),
+        Case::expired("hop limit 0", tcp(web, 80, 9).ttl(0).build(), WEB),
         Case::passed(
             "hop limit 1 to another address",
             tcp(v6(200), 80, 9).ttl(1).build(),
@@ -288,10 +281,9 @@ fn other_chains() -> Vec<Case> {
             chain(tcp(web, 81, 9), 3).build(),
             Reason::NotAService,
         ),
-        Case::refused(
+        Case::expired(
             "hop limit 1 behind extension headers",
             chain(tcp(web, 80, 9), 2).ttl(1).build(),
-            Reason::TtlExpired,
             WEB,
         ),
     ]

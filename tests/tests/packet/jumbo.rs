@@ -95,10 +95,9 @@ pub fn cases() -> Vec<Case> {
             short,
             Reason::Truncated,
         ),
-        Case::refused(
+        Case::expired(
             "jumbo frame with TTL 1",
             tcp(WEB.v4(), 80, 8_000).ttl(1).build(),
-            Reason::TtlExpired,
             WEB,
         ),
     ]);

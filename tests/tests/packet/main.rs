@@ -3,6 +3,7 @@
 //! Tables of description, frame, verdict, counter and output bytes; each runs by `BPF_PROG_TEST_RUN`, so nothing is
 //! attached and no network is touched. Needs root, and nothing else of the host: the same binary runs in a guest.
 
+mod budget;
 mod case;
 mod commits;
 mod coverage;
@@ -15,8 +16,10 @@ mod ipv4;
 mod ipv6;
 mod jumbo;
 mod packets;
+mod refusals;
 mod rig;
 mod truncation;
+mod tunnels;
 mod verdicts;
 mod vlan;
 mod windows;

@@ -2,6 +2,8 @@
 
 use crate::world::{CLIENT, DIRECTOR, Mac};
 use etherparse::{Ipv4HeaderSlice, TcpHeader, UdpHeader};
+use lb_agent::datapath::TunnelSource;
+use lb_common::hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// EtherType of 802.1Q and of 802.1ad.
@@ -39,6 +41,7 @@ pub struct Frame {
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
+    traffic_class: u8,
     identification: u16,
     fragment: Option<Fragment>,
     option_words: u8,
@@ -141,6 +144,7 @@ fn raw(source: IpAddr, destination: IpAddr, protocol: u8, transport: Vec<u8>) ->
         source,
         destination,
         ttl: 64,
+        traffic_class: 0,
         identification: 7,
         fragment: None,
         option_words: 0,
@@ -196,6 +200,12 @@ impl Frame {
     /// TTL or hop limit.
     pub fn ttl(mut self, ttl: u8) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// Type of service or traffic class.
+    pub fn traffic_class(mut self, class: u8) -> Self {
+        self.traffic_class = class;
         self
     }
 
@@ -259,7 +269,7 @@ impl Frame {
         let fragment = self
             .fragment
             .map_or(0x4000, |at| at.offset | u16::from(at.more) << 13);
-        let mut header = vec![0x40 | ihl, 0];
+        let mut header = vec![0x40 | ihl, self.traffic_class];
         header.extend(total_len.to_be_bytes());
         header.extend(self.identification.to_be_bytes());
         header.extend(fragment.to_be_bytes());
@@ -288,7 +298,8 @@ impl Frame {
             extensions.push(*next);
             extensions.extend(body);
         }
-        let mut header = vec![0x60, 0, 0, 0];
+        let class = self.traffic_class;
+        let mut header = vec![0x60 | class >> 4, class << 4, 0, 0];
         header.extend(((extensions.len() + self.transport.len()) as u16).to_be_bytes());
         header.extend([next[0], self.ttl]);
         header.extend(source.octets());
@@ -346,4 +357,156 @@ pub fn routed(frame: &[u8], to_mac: Mac, from_mac: Mac) -> Vec<u8> {
         version => panic!("IP version {version}"),
     }
     routed
+}
+
+/// An error that a packet is answered by.
+#[derive(Clone, Copy, Debug)]
+pub enum Told {
+    TtlExpired,
+    TooLarge { mtu: u32 },
+}
+
+/// The frame that answers `frame`: back to its sender, from the address that the packet was for, quoting as much of it as
+/// the program is to quote.
+pub fn told(frame: &[u8], told: Told) -> Vec<u8> {
+    let ip = ip_offset(frame);
+    let packet = &frame[ip..ip + packet_len(&frame[ip..])];
+    let quote = &packet[..packet.len().min(128) / 4 * 4];
+    let mut answer = [&frame[6..12], &frame[..6], &frame[12..ip]].concat();
+    if packet[0] >> 4 == 4 {
+        let (source, destination) = (octets4(&packet[12..16]), octets4(&packet[16..20]));
+        let (kind, word) = match told {
+            Told::TtlExpired => ([11, 0], 0),
+            Told::TooLarge { mtu } => ([3, 4], mtu),
+        };
+        let icmp = icmp(kind, word, quote, &[]);
+        let mut header = vec![0x45, 0xc0];
+        header.extend((20 + icmp.len() as u16).to_be_bytes());
+        header.extend([0, 0, 0x40, 0, 64, 1, 0, 0]);
+        header.extend(destination);
+        header.extend(source);
+        set_ipv4_checksum(&mut header);
+        answer.extend(header);
+        answer.extend(icmp);
+    } else {
+        let (source, destination) = (&packet[8..24], &packet[24..40]);
+        let (kind, word) = match told {
+            Told::TtlExpired => ([3, 0], 0),
+            Told::TooLarge { mtu } => ([2, 0], mtu),
+        };
+        let len = 8 + quote.len() as u16;
+        let pseudo = [
+            destination,
+            source,
+            &[0, 0],
+            &len.to_be_bytes(),
+            &[0, 0, 0, 58],
+        ]
+        .concat();
+        answer.extend([0x6c, 0, 0, 0]);
+        answer.extend(len.to_be_bytes());
+        answer.extend([58, 64]);
+        answer.extend(destination);
+        answer.extend(source);
+        answer.extend(icmp(kind, word, quote, &pseudo));
+    }
+    answer
+}
+
+/// An ICMP message; `pseudo` is summed up with it (RFC 8200 §8.1).
+fn icmp(kind: [u8; 2], word: u32, body: &[u8], pseudo: &[u8]) -> Vec<u8> {
+    let mut message = [&kind[..], &[0, 0], &word.to_be_bytes(), body].concat();
+    let check = internet_checksum(&[pseudo, &message].concat());
+    message[2..4].copy_from_slice(&check.to_be_bytes());
+    message
+}
+
+/// RFC 1071, over an even number of bytes.
+pub fn internet_checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum >> 16) + (sum & 0xffff);
+    }
+    !sum as u16
+}
+
+/// Length of the packet by its own header.
+fn packet_len(packet: &[u8]) -> usize {
+    match packet[0] >> 4 {
+        4 => usize::from(u16::from_be_bytes([packet[2], packet[3]])),
+        _ => 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]])),
+    }
+}
+
+fn octets4(bytes: &[u8]) -> [u8; 4] {
+    bytes.try_into().expect("four bytes")
+}
+
+/// `frame`, routed already, with its packet inside another one from `source` to `destination`.
+pub fn tunnelled(frame: &[u8], source: TunnelSource, destination: IpAddr) -> Vec<u8> {
+    let ip = ip_offset(frame);
+    let packet = &frame[ip..];
+    let len = packet_len(packet) as u16;
+    let flow = flow_hash(packet);
+    let is_v4 = packet[0] >> 4 == 4;
+    let (protocol, class) = match is_v4 {
+        true => (4, packet[1]),
+        false => (41, packet[0] << 4 | packet[1] >> 4),
+    };
+    let (ether_type, outer) = match (source.address, destination) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            // "Don't fragment" and the identification are the inner packet's, where it has any.
+            let (identification, flags) = match is_v4 {
+                true => ([packet[4], packet[5]], packet[6] & 0x40),
+                false => ([0, 0], 0x40),
+            };
+            let mut header = vec![0x45, class];
+            header.extend((20 + len).to_be_bytes());
+            header.extend(identification);
+            header.extend([flags, 0, 64, protocol, 0, 0]);
+            header.extend(varied(&from.octets(), source.varying_bits, flow));
+            header.extend(to.octets());
+            set_ipv4_checksum(&mut header);
+            (IPV4, header)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let start = 6 << 28 | u32::from(class) << 20 | flow & 0xf_ffff;
+            let mut header = start.to_be_bytes().to_vec();
+            header.extend(len.to_be_bytes());
+            header.extend([protocol, 64]);
+            header.extend(varied(&from.octets(), source.varying_bits, flow));
+            header.extend(to.octets());
+            (IPV6, header)
+        }
+        _ => panic!("a tunnel between two families"),
+    };
+    [&frame[..ip - 2], &ether_type.to_be_bytes(), &outer, packet].concat()
+}
+
+/// `address` with as many of its last bits from the hash as laid in memory.
+fn varied(address: &[u8], bits: u8, flow: u32) -> Vec<u8> {
+    let (front, last) = address.split_at(address.len() - 4);
+    let word = u32::from_be_bytes(octets4(last));
+    let mask = (1_u64 << bits) as u32;
+    let mask = mask.wrapping_sub(1);
+    let flow = u32::from_be_bytes(flow.to_ne_bytes());
+    [front, &(word | flow & mask).to_be_bytes()].concat()
+}
+
+/// The hash of the packet's flow, as both sides compute it: TCP or UDP behind no extension header.
+fn flow_hash(packet: &[u8]) -> u32 {
+    let word = |at: usize| u32::from_ne_bytes(octets4(&packet[at..at + 4]));
+    match packet[0] >> 4 {
+        4 => {
+            let transport = usize::from(packet[0] & 0xf) * 4;
+            hash::flow4(word(12), word(16), word(transport), packet[9])
+        }
+        _ => {
+            let address = |at| [0_usize, 4, 8, 12].map(|word_at| word(at + word_at));
+            hash::flow6(&address(8), &address(24), word(40), packet[6])
+        }
+    }
 }

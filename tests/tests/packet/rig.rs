@@ -1,7 +1,10 @@
 //! The loaded program, shared by all tests of this binary: loading it is what takes the time.
 
 use crate::world;
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::{
+    maps::{PerCpuArray, PerCpuValues},
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
 use lb_agent::datapath::{
     Desired,
     xdp::{Capacity, Datapath, Maps, Snapshot, Writer},
@@ -19,6 +22,20 @@ pub const DROP: u32 = 1;
 pub const PASS: u32 = 2;
 pub const TX: u32 = 3;
 pub const REDIRECT: u32 = 4;
+
+/// Room for the world's services.
+const CAPACITY: Capacity = Capacity {
+    services: 1024,
+    ..Capacity::SMALLEST
+};
+
+/// Whether packets may be answered by an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    Due,
+    /// As many were given as may be, on every CPU.
+    Exhausted,
+}
 
 /// What the program did to a frame.
 #[derive(Debug)]
@@ -136,8 +153,7 @@ impl Rig {
             geteuid().is_root(),
             "the packet tests load an XDP program, which takes root: run them as root"
         );
-        let datapath =
-            Datapath::unpinned(Capacity::SMALLEST).expect("load the XDP program into this kernel");
+        let datapath = Datapath::unpinned(CAPACITY).expect("load the XDP program into this kernel");
         Self {
             datapath,
             snapshot: Snapshot::default(),
@@ -149,6 +165,27 @@ impl Rig {
         self.snapshot = Snapshot::read(self.datapath.maps()).expect("read the maps");
     }
 
+    /// Says whether packets may be answered from now on.
+    pub fn set_answers(&mut self, answers: Answers) {
+        let due = match answers {
+            Answers::Due => 0,
+            // Centuries ahead, and far from an overflow.
+            Answers::Exhausted => u64::MAX / 2,
+        };
+        let map = self
+            .datapath
+            .object()
+            .map_mut("LIMITS")
+            .expect("the object has the map");
+        let mut limits: PerCpuArray<_, u64> =
+            PerCpuArray::try_from(map).expect("the map is an array for each CPU");
+        for kind in 0..limits.len() {
+            let cpus = limits.get(&kind, 0).expect("read a limit").len();
+            let values = PerCpuValues::try_from(vec![due; cpus]).expect("a value for each CPU");
+            limits.set(kind, values, 0).expect("write a limit");
+        }
+    }
+
     /// Runs the program once over `frame`.
     pub fn run(&mut self, frame: &[u8]) -> Outcome {
         let program: &mut Xdp = self
@@ -157,7 +194,7 @@ impl Rig {
             .program_mut(PROGRAM)
             .and_then(|program| program.try_into().ok())
             .expect("the object has the program");
-        let mut output = vec![0; frame.len() + 64];
+        let mut output = vec![0; frame.len() + 128];
         let result = program
             .test_run(TestRunOptions {
                 data_in: Some(frame),

@@ -61,10 +61,9 @@ fn services() -> Vec<Case> {
     }
     for (name, frame) in packets(UNRESOLVED) {
         let frame = frame.ttl(1).build();
-        cases.push(Case::refused(
+        cases.push(Case::expired(
             format!("{name}: TTL 1 counts before the next hop"),
             frame,
-            Reason::TtlExpired,
             UNRESOLVED,
         ));
     }

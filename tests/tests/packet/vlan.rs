@@ -173,16 +173,14 @@ fn others() -> Vec<Case> {
             Reason::NoRealServer,
             EMPTY,
         ),
-        Case::refused(
+        Case::expired(
             "tagged IPv4, TTL 1",
             tagged(tcp(TAGGED.v4(), 80, 9)).ttl(1).build(),
-            Reason::TtlExpired,
             TAGGED,
         ),
-        Case::refused(
+        Case::expired(
             "tagged IPv6, hop limit 1",
             tagged(tcp(TAGGED.v6(), 80, 9)).ttl(1).build(),
-            Reason::TtlExpired,
             TAGGED,
         ),
         Case::passed(

@@ -91,6 +91,7 @@ impl Both {
             address: Ipv4Addr::new(10, 2, 0, number as u8).into(),
             port: 0,
             mode: Mode::Dr,
+            tunnel_source: None,
             weight: u16::from(backend.standing == Standing::Serving),
             state: match backend.standing {
                 Standing::Dead => BackendState::Down,
@@ -100,6 +101,7 @@ impl Both {
             next_hop: NextHop::Via {
                 mac: [2, 0, 0, 2, 0, number as u8],
                 device: LOOPBACK,
+                mtu: 1500,
             },
         });
         let table: Option<Vec<u32>> = self
@@ -115,7 +117,7 @@ impl Both {
             services: vec![Service {
                 name: "one".to_owned(),
                 keys: vec![ServiceKey::v4(VIP.octets(), 80, protocol)],
-                owner: 0,
+                owners: vec![0],
                 table: table.unwrap_or_default().into(),
                 real_servers: real_servers.collect(),
                 flows: FlowRules {

@@ -2,9 +2,11 @@
 //!
 //! Each service has an address of its own in both families, and both protocols on port 80, if not said otherwise.
 
+use crate::packets;
+use ipnet::IpNet;
 use lb_agent::{
     balance::term::Term,
-    datapath::{Desired, Device, FlowRules, NextHop, RealServer, Service, xdp::Maps},
+    datapath::{Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource, xdp::Maps},
 };
 use lb_common::{BackendState, Control, Mode, Owner, ServiceKey, backend::mac_word, key};
 use std::{
@@ -50,7 +52,31 @@ pub struct Named {
     /// 0: every port.
     pub port: u16,
     owner: u16,
+    pub manner: Manner,
+    /// Of the way to its real servers, bytes; 0: any.
+    mtu: u32,
     real_servers: RealServers,
+}
+
+/// How packets reach real servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Manner {
+    Direct,
+    /// Inside packets of a family, see [`key`], whose source varies over as many bits.
+    Tunnel {
+        family: u8,
+        varying_bits: u8,
+    },
+}
+
+impl Manner {
+    /// Its name in the coverage's report.
+    pub fn mode(self) -> &'static str {
+        match self {
+            Self::Direct => "dr",
+            Self::Tunnel { .. } => "tun",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +99,32 @@ const fn service(name: &'static str, host: u8, real_servers: RealServers) -> Nam
         host,
         port: 80,
         owner: 0,
+        manner: Manner::Direct,
+        mtu: 0,
         real_servers,
+    }
+}
+
+const fn tunnel(
+    name: &'static str,
+    host: u8,
+    family: u8,
+    varying_bits: u8,
+    real_servers: RealServers,
+) -> Named {
+    Named {
+        manner: Manner::Tunnel {
+            family,
+            varying_bits,
+        },
+        ..service(name, host, real_servers)
     }
 }
 
 const fn owned(name: &'static str, host: u8, owner: u16) -> Named {
     Named {
-        name,
-        host,
-        port: 80,
         owner,
-        real_servers: RealServers::One(LOOPBACK),
+        ..service(name, host, RealServers::One(LOOPBACK))
     }
 }
 
@@ -122,8 +163,48 @@ pub const VIRTUAL_ELSEWHERE: Named = owned("virtual elsewhere", 15, 4);
 /// Another host's, which has [`VIRTUAL_MAC`] now; the address is still on this host.
 pub const VIRTUAL_STILL_LOCAL: Named = owned("virtual still local", 16, 5);
 
+/// Its way takes [`NARROW_MTU`] bytes.
+pub const NARROW: Named = Named {
+    mtu: NARROW_MTU,
+    ..service("narrow", 17, RealServers::One(LOOPBACK))
+};
+pub const NARROW_MTU: u32 = 1_280;
+pub const TUN4: Named = tunnel("tun4", 20, key::IPV4, 0, RealServers::One(LOOPBACK));
+pub const TUN6: Named = tunnel("tun6", 21, key::IPV6, 0, RealServers::One(LOOPBACK));
+pub const TUN4_VARIED: Named = tunnel("tun4 varied", 22, key::IPV4, 16, RealServers::One(LOOPBACK));
+pub const TUN6_VARIED: Named = tunnel("tun6 varied", 23, key::IPV6, 32, RealServers::One(LOOPBACK));
+pub const TUN_REDIRECTED: Named =
+    tunnel("tun redirected", 24, key::IPV4, 0, RealServers::One(OTHER));
+pub const TUN_TAGGED: Named = tunnel(
+    "tun tagged",
+    25,
+    key::IPV4,
+    0,
+    RealServers::One(TAGGED_DEVICE),
+);
+pub const TUN_DOUBLE_TAGGED: Named = tunnel(
+    "tun double tagged",
+    26,
+    key::IPV6,
+    0,
+    RealServers::One(DOUBLE_TAGGED_DEVICE),
+);
+pub const TUN_UNRESOLVED: Named =
+    tunnel("tun unresolved", 27, key::IPV4, 0, RealServers::Unresolved);
+pub const TUN_NO_EGRESS: Named = tunnel("tun no egress", 28, key::IPV4, 0, RealServers::One(MUTE));
+/// Their way takes [`TUN_NARROW_MTU`] bytes.
+pub const TUN4_NARROW: Named = Named {
+    mtu: TUN_NARROW_MTU,
+    ..tunnel("tun4 narrow", 29, key::IPV4, 0, RealServers::One(LOOPBACK))
+};
+pub const TUN6_NARROW: Named = Named {
+    mtu: TUN_NARROW_MTU,
+    ..tunnel("tun6 narrow", 30, key::IPV6, 0, RealServers::One(LOOPBACK))
+};
+pub const TUN_NARROW_MTU: u32 = 1_500;
+
 /// Every service of the world.
-pub const SERVICES: [Named; 17] = [
+pub const SERVICES: &[Named] = &[
     WEB,
     EVERY_PORT,
     ONE_PORT,
@@ -141,6 +222,18 @@ pub const SERVICES: [Named; 17] = [
     VIRTUAL,
     VIRTUAL_ELSEWHERE,
     VIRTUAL_STILL_LOCAL,
+    NARROW,
+    TUN4,
+    TUN6,
+    TUN4_VARIED,
+    TUN6_VARIED,
+    TUN_REDIRECTED,
+    TUN_TAGGED,
+    TUN_DOUBLE_TAGGED,
+    TUN_UNRESOLVED,
+    TUN_NO_EGRESS,
+    TUN4_NARROW,
+    TUN6_NARROW,
 ];
 
 /// Slots of the tables: a few more than real servers, and a prime.
@@ -164,7 +257,47 @@ impl Named {
 
     /// The address of its real server number `number`.
     pub fn real_server(self, number: u8) -> IpAddr {
-        Ipv4Addr::new(10, 1, self.host, number).into()
+        match self.manner {
+            Manner::Tunnel {
+                family: key::IPV6, ..
+            } => {
+                let (host, number) = (u16::from(self.host), u16::from(number));
+                Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, host, number).into()
+            }
+            Manner::Direct | Manner::Tunnel { .. } => {
+                Ipv4Addr::new(10, 1, self.host, number).into()
+            }
+        }
+    }
+
+    /// Where its outer headers come from: no bit that varies is set.
+    fn tunnel_source(self) -> Option<TunnelSource> {
+        let Manner::Tunnel {
+            family,
+            varying_bits,
+        } = self.manner
+        else {
+            return None;
+        };
+        let (address, bits) = if family == key::IPV4 {
+            (IpAddr::from([10, 3, 7, 9]), 32)
+        } else {
+            ("2001:db8:3:0:1:2:a07:9".parse().expect("an address"), 128)
+        };
+        if varying_bits == 0 {
+            return Some(TunnelSource::fixed(address));
+        }
+        let network = IpNet::new(address, bits - varying_bits).expect("a prefix length");
+        Some(TunnelSource::within(network))
+    }
+
+    /// What becomes of `frame` on its way to the first real server, out of a station with this MAC.
+    pub fn sent(self, frame: &[u8], from: Mac) -> Vec<u8> {
+        let routed = packets::routed(frame, self.real_server_mac(0), from);
+        match self.tunnel_source() {
+            Some(source) => packets::tunnelled(&routed, source, self.real_server(0)),
+            None => routed,
+        }
     }
 
     /// The MAC address of its real server number `number`.
@@ -208,13 +341,18 @@ impl Named {
         let up = RealServer {
             address: self.real_server(0),
             port: 0,
-            mode: Mode::Dr,
+            mode: match self.manner {
+                Manner::Direct => Mode::Dr,
+                Manner::Tunnel { .. } => Mode::Tun,
+            },
+            tunnel_source: self.tunnel_source(),
             weight: 1,
             state: BackendState::Up,
             term: Term::default(),
             next_hop: NextHop::Via {
                 mac: self.real_server_mac(0),
                 device: LOOPBACK,
+                mtu: self.mtu,
             },
         };
         let via = |number, device| RealServer {
@@ -222,6 +360,7 @@ impl Named {
             next_hop: NextHop::Via {
                 mac: self.real_server_mac(number),
                 device,
+                mtu: self.mtu,
             },
             ..up.clone()
         };
@@ -245,7 +384,7 @@ impl Named {
         Service {
             name: self.name.to_owned(),
             keys: self.keys(),
-            owner: self.owner,
+            owners: vec![self.owner; self.keys().len()],
             table: self.table().into(),
             real_servers,
             flows: FlowRules::default(),
@@ -280,7 +419,7 @@ pub fn desired() -> Desired {
         transmits: true,
     };
     Desired {
-        services: SERVICES.into_iter().map(Named::desired).collect(),
+        services: SERVICES.iter().copied().map(Named::desired).collect(),
         devices: vec![
             plain(LOOPBACK, DIRECTOR),
             plain(OTHER, OTHER_PORT),

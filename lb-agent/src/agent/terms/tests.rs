@@ -13,6 +13,7 @@ fn server(number: u8, state: BackendState, weight: u16) -> RealServer {
         address: IpAddr::from([10, 0, 0, number]),
         port: 80,
         mode: Mode::Dr,
+        tunnel_source: None,
         weight,
         state,
         term: Term::default(),
@@ -25,7 +26,7 @@ fn desired(real_servers: &[RealServer]) -> Desired {
         services: vec![Service {
             name: "web".to_owned(),
             keys: Vec::new(),
-            owner: 0,
+            owners: Vec::new(),
             table: [].into(),
             real_servers: real_servers.to_vec(),
             flows: FlowRules::default(),
@@ -48,7 +49,11 @@ fn told(
     now_s: u64,
 ) -> Vec<(u8, Tenure, Option<u64>)> {
     let mut desired = desired(real_servers);
-    terms.apply(&mut desired, |_| (Mode::Dr, NextHop::Unresolved), now_s);
+    terms.apply(
+        &mut desired,
+        |_, _| Some(server(0, BackendState::Up, 0)),
+        now_s,
+    );
     let told = desired.services[0].real_servers.iter().map(|server| {
         let IpAddr::V4(address) = server.address else {
             panic!("an IPv4 address")

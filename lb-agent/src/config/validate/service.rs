@@ -21,6 +21,7 @@ pub(super) fn errors(cx: &Context, service: &Service) {
     rules.real_servers();
     if let Some(endpoint) = service.sorry_server {
         rules.port(endpoint, &rules.key("sorry_server"));
+        rules.sorry_server(endpoint);
     }
 }
 
@@ -43,6 +44,18 @@ impl Rules<'_> {
     fn error(&self, key: &str, message: impl Into<String>, expected: impl Into<String>) {
         let problem = Problem::new(message).expected(expected);
         self.cx.error_at(&self.key(key), problem);
+    }
+
+    fn sorry_server(&self, endpoint: Endpoint) {
+        let mut real_servers = self.service.real_servers.iter();
+        if real_servers.any(|real_server| real_server.endpoint() == endpoint) {
+            let message = format!("{endpoint} is a real server of this service");
+            self.error(
+                "sorry_server",
+                message,
+                "one that is not checked with the others",
+            );
+        }
     }
 
     fn needs_ipvs(&self) {

@@ -5,7 +5,9 @@
 use super::capacity::{Capacity, NoRoom};
 use crate::datapath::{Desired, desired};
 use lb_common::{
-    Address, Backend, Service, ServiceKey, hash, key,
+    Address, Backend, Service, ServiceKey,
+    control::ALWAYS_OWNED,
+    hash, key,
     service::{FLAG_ADDRESS_ONLY, MAX_PROBES},
     slot::MAX_BACKEND,
 };
@@ -81,7 +83,7 @@ pub struct Plan {
     pub services: Vec<Service>,
     /// Seed under which the table was laid out.
     pub seed: u32,
-    /// Backends by id, without `next_hop` and `generation`.
+    /// Backends by id, without `next_hop`, `mtu` and `generation`.
     pub backends: Vec<(u32, Backend)>,
     /// Next hop of each of `backends`.
     pub next_hops: Vec<desired::NextHop>,
@@ -115,6 +117,14 @@ pub fn wire_address(address: IpAddr) -> (Address, u8) {
         IpAddr::V4(v4) => ([u32::from_ne_bytes(v4.octets()), 0, 0, 0], key::IPV4),
         IpAddr::V6(v6) => (key::words(v6.octets()), key::IPV6),
     }
+}
+
+/// The bits of a tunnel source's last word that vary, wire order.
+fn varying_mask(source: desired::TunnelSource) -> u32 {
+    u32::MAX
+        .checked_shr(32 - u32::from(source.varying_bits.min(32)))
+        .unwrap_or(0)
+        .to_be()
 }
 
 /// The address of a backend entry; `None` for a free one.
@@ -164,6 +174,10 @@ pub fn plan(
             }
             backend_ids.push(backend_id);
             plan.next_hops.push(real_server.next_hop);
+            let (tunnel_source, tunnel_vary) = real_server
+                .tunnel_source
+                .map(|source| (wire_address(source.address).0, varying_mask(source)))
+                .unwrap_or_default();
             plan.backends.push((
                 backend_id,
                 Backend {
@@ -180,6 +194,8 @@ pub fn plan(
                         .min(u64::from(u32::MAX)) as u32,
                     weight: real_server.weight,
                     service: id,
+                    tunnel_source,
+                    tunnel_vary,
                     ..Backend::default()
                 },
             ));
@@ -211,14 +227,19 @@ pub fn plan(
                 ids: backend_ids,
             },
         );
-        for &key in &service.keys {
+        let owners = service
+            .owners
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(ALWAYS_OWNED));
+        for (&key, owner) in service.keys.iter().zip(owners) {
             let entry = Service {
                 address: key.address,
                 tuple: key.tuple,
                 slots_start: start,
                 slots_len: len,
                 id,
-                owner: service.owner,
+                owner,
                 ..Service::default()
             };
             entries.insert(key, entry);
@@ -226,7 +247,7 @@ pub fn plan(
             entries.entry(alone).or_insert(Service {
                 address: alone.address,
                 tuple: alone.tuple,
-                owner: service.owner,
+                owner,
                 flags: FLAG_ADDRESS_ONLY,
                 ..Service::default()
             });

@@ -9,16 +9,18 @@ mod bank;
 mod capacity;
 mod maps;
 mod object;
+mod owners;
 mod pins;
 mod snapshot;
 mod sweep;
 mod windows;
 mod writer;
 
-pub use attach::{AttachError, Attached, Holder, Ladder, Target};
+pub use attach::{AttachError, Attached, GENERIC, Holder, Ladder, Target};
 pub use capacity::{Capacity, Demand, NoRoom};
 pub use maps::{Maps, MapsError};
 pub use object::{LoadError, load_program};
+pub use owners::Owners;
 pub use pins::{BPFFS, Found, Pins, PinsError};
 pub use snapshot::{BackendSnapshot, ServiceSnapshot, Snapshot};
 pub use sweep::{Assignment, Swept, SweptService, sweep};
@@ -151,6 +153,11 @@ impl Datapath {
     /// The writer of the maps.
     pub fn writer(&mut self) -> &mut Writer {
         &mut self.writer
+    }
+
+    /// The ownership words.
+    pub fn owners(&self) -> Owners {
+        Owners::new(Arc::clone(self.maps()))
     }
 
     /// The maps, for reading.

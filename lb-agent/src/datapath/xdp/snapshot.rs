@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub drops: BTreeMap<Reason, u64>,
     /// Packets that were passed to the host though they were for a virtual address, likewise.
     pub passes: BTreeMap<Reason, u64>,
+    /// Packets that were made into an answer, likewise.
+    pub answers: BTreeMap<Reason, u64>,
 }
 
 /// One service.
@@ -156,10 +158,10 @@ impl Snapshot {
                 if count == 0 {
                     continue;
                 }
-                let sums = if reason.fate() == Fate::Dropped {
-                    &mut self.drops
-                } else {
-                    &mut self.passes
+                let sums = match reason.fate() {
+                    Fate::Dropped => &mut self.drops,
+                    Fate::Answered => &mut self.answers,
+                    Fate::Passed | Fate::Forwarded => &mut self.passes,
                 };
                 *sums.entry(reason).or_insert(0) += count;
                 if let Some(service) = self

@@ -166,16 +166,30 @@ impl Writer {
                     port_be: real_server.port.to_be(),
                 };
                 let Some(&id) = ids.get(&key) else { continue };
-                let word = next_hop_word(real_server.next_hop, &places);
-                let offset = offset_of!(Backend, next_hop);
-                if self.maps.backends.load_word(self.live().place(id), offset) != word {
-                    changed += 1;
-                    self.maps.backends.store_word(banked(0, id), offset, word);
-                    self.maps.backends.store_word(banked(1, id), offset, word);
-                }
+                changed += usize::from(self.store_next_hop(id, real_server.next_hop, &places));
             }
         }
         Ok(changed)
+    }
+
+    /// Stores a backend's next hop in both banks; returns whether anything changed.
+    fn store_next_hop(&self, id: u32, next_hop: NextHop, places: &HashMap<u32, u16>) -> bool {
+        let backends = &self.maps.backends;
+        let (hop, mtu) = next_hop_words(next_hop, places);
+        let mut changed = false;
+        for bank in [0, 1] {
+            let here = banked(bank, id);
+            let beside_mtu =
+                backends.load_word(here, MTU_WORD) & u64::from(u32::MAX) | u64::from(mtu) << 32;
+            let words = [(offset_of!(Backend, next_hop), hop), (MTU_WORD, beside_mtu)];
+            for (offset, word) in words {
+                if backends.load_word(here, offset) != word {
+                    changed |= bank == self.live().bank();
+                    backends.store_word(here, offset, word);
+                }
+            }
+        }
+        changed
     }
 
     /// Which bank is live, and how often there was a commit.
@@ -352,7 +366,8 @@ impl Writer {
             let generation = lives[0].max(lives[1]);
             let entry = match backends.remove(&id) {
                 Some((backend, next_hop)) => Backend {
-                    next_hop: next_hop_word(next_hop, places),
+                    next_hop: next_hop_words(next_hop, places).0,
+                    mtu: next_hop_words(next_hop, places).1,
                     generation: if plan.new_backends.contains(&id) {
                         generation.wrapping_add(1)
                     } else {
@@ -464,15 +479,20 @@ fn filter_words(services: &[Service]) -> HashMap<usize, u64> {
     words
 }
 
-fn next_hop_word(next_hop: NextHop, places: &HashMap<u32, u16>) -> u64 {
+/// A backend's `next_hop` and `mtu`.
+fn next_hop_words(next_hop: NextHop, places: &HashMap<u32, u16>) -> (u64, u32) {
+    let unresolved = (lb_common::NextHop::UNRESOLVED.0, 0);
     match next_hop {
-        NextHop::Unresolved => lb_common::NextHop::UNRESOLVED.0,
-        NextHop::Via { mac, device } => match places.get(&device) {
-            Some(&place) => lb_common::NextHop::new(mac, place).0,
-            None => lb_common::NextHop::UNRESOLVED.0,
-        },
+        NextHop::Unresolved => unresolved,
+        NextHop::Via { mac, device, mtu } => places.get(&device).map_or(unresolved, |&place| {
+            (lb_common::NextHop::new(mac, place).0, mtu)
+        }),
     }
 }
+
+/// The word of a [`Backend`] whose upper half is `mtu`. The lower one does not change while the backend lives.
+const MTU_WORD: usize = offset_of!(Backend, mtu) - 4;
+const _: () = assert!(MTU_WORD.is_multiple_of(8));
 
 /// The word of an [`Interface`] that holds `ifindex` and `vlans`.
 fn interface_identity(device: &Device) -> u64 {
@@ -493,6 +513,7 @@ fn filter_offset(word: usize) -> usize {
     offset_of!(Control, filter) + word % filter::WORDS * 8
 }
 
-fn owner_offset(owner: u16) -> usize {
+/// Where the control block has the word of owner number `owner`.
+pub(super) fn owner_offset(owner: u16) -> usize {
     offset_of!(Control, owners) + usize::from(owner) % OWNERS * 8
 }

@@ -24,13 +24,13 @@ fn a_reused_id_begins_with_counters_of_zero() {
     let mut rig = blank();
     rig.commit(&desired([service(1, &[1], 11)]));
     assert_eq!(who(&mut rig, 1), Ok(1));
-    assert_eq!(rig.run(&tcp(vip(1), 80, 4).ttl(1).build()).verdict, DROP);
+    assert_eq!(rig.run(&tcp(vip(1), 80, 4).ttl(1).build()).verdict, TX);
     let before = rig.snapshot();
     let (id, first) = before.by_id.first_key_value().expect("one service");
     assert_eq!(
         (
             first.backends[0].counter.packets,
-            first.drops[&Reason::TtlExpired]
+            before.answers[&Reason::AnsweredTtlExpired]
         ),
         (1, 1)
     );

@@ -12,6 +12,7 @@ fn next_hops_change_in_both_banks_without_a_commit() {
     state.services[0].real_servers[0].next_hop = NextHop::Via {
         mac: mac(99),
         device: LOOPBACK,
+        mtu: 0,
     };
     assert_eq!(
         rig.writer()
@@ -68,6 +69,7 @@ fn a_next_hop_by_an_unknown_interface_is_unresolved() {
     state.services[0].real_servers[0].next_hop = NextHop::Via {
         mac: mac(1),
         device: 77,
+        mtu: 0,
     };
     rig.commit(&state);
     assert_eq!(who(&mut rig, 1), Err(DROP));

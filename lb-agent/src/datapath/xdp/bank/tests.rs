@@ -22,6 +22,7 @@ fn real_server(number: u32) -> RealServer {
         address: IpAddr::from((0x0a01_0000 | number).to_be_bytes()),
         port: 0,
         mode: Mode::Dr,
+        tunnel_source: None,
         weight: 1,
         state: BackendState::Up,
         term: Term::default(),
@@ -39,7 +40,7 @@ fn service(number: u32, real_servers: &[u32], slots: u32) -> DesiredService {
     DesiredService {
         name: format!("service {number}"),
         keys: vec![key(number)],
-        owner: 0,
+        owners: Vec::new(),
         table: (0..slots).map(|slot| slot % count).collect(),
         real_servers: real_servers
             .iter()
@@ -162,10 +163,11 @@ impl Model {
         let mut ids = HashSet::new();
         for service in &desired.services {
             let mut id = None;
-            for &key in &service.keys {
+            let owners = service.owners.iter().copied().chain(std::iter::repeat(0));
+            for (&key, owner) in service.keys.iter().zip(owners) {
                 let entry =
                     look_up(&self.live_table, self.live_seed, key).expect("every key is found");
-                assert_eq!((entry.owner, entry.flags), (service.owner, 0), "{key:?}");
+                assert_eq!((entry.owner, entry.flags), (owner, 0), "{key:?}");
                 assert_eq!(
                     *id.get_or_insert(entry.id),
                     entry.id,
