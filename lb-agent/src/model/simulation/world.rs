@@ -256,6 +256,10 @@ impl World {
             self.now_s += 1;
             if self.agent_is_alive {
                 self.service.tick(self.now_s);
+                // Who was removed and has had its time is forgotten with its connections.
+                let backends = self.service.backends();
+                self.connections
+                    .retain(|connection| backends.contains_key(&connection.server));
             }
         }
     }
@@ -382,8 +386,9 @@ impl World {
         let connection = self.connections[at];
         let server = connection.server;
         let tenure = self.tenure(server);
-        // Flows of one that is no more count as the slot's owner's.
-        let is_known = self.service.backends().contains_key(&server);
+        // Without an entry, flows of one that was removed count as the next settled owner's, also where it was added again.
+        let is_gone =
+            tenure == Tenure::Released && self.service.flows().get(connection.tag).is_none();
         let verdict = self.decide(connection.tag, segment);
         match (tenure, verdict) {
             (Tenure::Keeps, Verdict::To(to)) if to == server => {
@@ -403,7 +408,9 @@ impl World {
             (Tenure::Holds, _) if self.protocol == Protocol::Tcp => {
                 self.fail(&format!("a connection to {server} was not held"))
             }
-            (_, Verdict::To(to)) if is_known && !self.is_serving(to) => {
+            (_, Verdict::To(to))
+                if !self.is_serving(to) && !(is_gone && self.tenure(to) == Tenure::Keeps) =>
+            {
                 self.fail(&format!("a flow was moved to {to}, which takes none"))
             }
             (_, Verdict::To(to)) if self.protocol == Protocol::Udp => {
