@@ -356,13 +356,15 @@ fn run(seed: u64) {
     }
 }
 
-/// Replay one by `LB_SEED=<seed>`.
+/// Replay one by `LB_SEED=<seed>`; compare more by `LB_SEEDS=<number>`.
 #[test]
 fn the_program_decides_as_the_model_does() {
-    let seed = std::env::var("LB_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    for seed in seed.map_or(0..WORLDS, |seed: u64| seed..seed + 1) {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    let seeds = match number("LB_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LB_SEEDS").unwrap_or(WORLDS),
+    };
+    for seed in seeds {
         eprintln!("LB_SEED={seed}");
         run(seed);
     }
