@@ -170,9 +170,16 @@ fn an_attachment_that_is_taken_away_behind_the_agents_back_shows() {
         .directory()
         .join(format!("bpf/lb/v{LAYOUT_VERSION}/links"));
     fs::remove_file(links.join(index.trim())).unwrap();
-    let status = director.agent.status().unwrap();
+    // The kernel lets go of the attachment a moment after its last name.
+    let status = director
+        .wait_for_status("eth1 without the program", |status| {
+            match &interface(status, "eth1")["mode"] {
+                mode if mode == "none" => Ok(status.clone()),
+                mode => Err(mode.to_string()),
+            }
+        })
+        .unwrap();
     let eth1 = interface(&status, "eth1");
-    assert_eq!(eth1["mode"], "none", "{eth1}");
     assert!(eth1["reason"].as_str().unwrap().contains("start"), "{eth1}");
     assert_eq!(interface(&status, "eth0")["mode"], "native");
     assert_eq!(status["datapath"], "xdp_mixed");
