@@ -409,7 +409,7 @@ impl World {
                 self.fail(&format!("a connection to {server} was not held"))
             }
             (_, Verdict::To(to))
-                if !self.is_serving(to) && !(is_gone && self.tenure(to) == Tenure::Keeps) =>
+                if !(self.is_serving(to) || is_gone && self.tenure(to) == Tenure::Keeps) =>
             {
                 self.fail(&format!("a flow was moved to {to}, which takes none"))
             }
