@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::bail;
 
 use crate::child::{self, Event, Pipe};
+use crate::say::say;
 use crate::setup::{self, Need};
 use crate::{vm, workspace};
 
@@ -45,7 +46,7 @@ pub fn run(_args: Args) -> anyhow::Result<()> {
 
     let mut failed = Vec::new();
     for command in [&mut format, &mut host, &mut ebpf] {
-        println!("{}", setup::shown(command));
+        say!("{}", setup::shown(command));
         if !passes(command)? {
             failed.push(setup::shown(command));
         }
