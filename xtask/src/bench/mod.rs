@@ -32,6 +32,8 @@ pub struct Args {
 enum Name {
     /// Frames over a cable on one core: beside a bare MAC swap and nftables.
     Frames,
+    /// Real requests through the lab: beside HAProxy, nginx and nftables.
+    Lab,
     /// Time per packet in the XDP program, above bare XDP_TX.
     Packet,
 }
@@ -41,25 +43,44 @@ impl Name {
     fn as_str(self) -> &'static str {
         match self {
             Self::Frames => "frames",
+            Self::Lab => "lab",
             Self::Packet => "packet",
         }
     }
 
     fn needs(self) -> &'static [Need] {
         match self {
-            Self::Frames => &[Need::Ebpf, Need::Bpffs, Need::Lab, Need::Peers],
+            Self::Frames | Self::Lab => &[Need::Ebpf, Need::Bpffs, Need::Lab, Need::Peers],
             Self::Packet => &[Need::Ebpf, Need::Bpffs],
         }
     }
 }
 
 impl Name {
+    /// Features of the package that has it.
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::Frames | Self::Lab | Self::Packet => &["--features", "bench"],
+        }
+    }
+
+    /// Whether it starts lb-agent itself.
+    fn runs_an_agent(self) -> bool {
+        matches!(self, Self::Lab)
+    }
+
     fn about(self) -> About {
         match self {
             Self::Packet => About {
                 title: "A packet through the program",
                 method: "Nanoseconds above a bare `return XDP_TX`: `BPF_PROG_TEST_RUN` with a million repeats a round, each case in\n\
                          turn with a twin that only puts back what the program changed; differences of thread CPU time.",
+            },
+            Self::Lab => About {
+                title: "Requests through the lab",
+                method: "wrk with 32 connections, one nginx, and each balancer in turn on one machine, a round of each: the rate as a\n\
+                         ratio to no balancer at all, and the CPU time of the whole machine that a request takes more than it does\n\
+                         without one. `keepalive`: connections are kept; `close`: each request has one of its own.",
             },
             Self::Frames => About {
                 title: "Frames over a cable",
@@ -68,6 +89,19 @@ impl Name {
             },
         }
     }
+}
+
+/// Runs cargo to its end.
+fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    let mut command = workspace::cargo();
+    command.args(arguments);
+    let end = child::run(&mut command, Pipe::Out, None, |event: Event<'_>| {
+        vm::forward(&event)
+    })?;
+    if !end.success() {
+        bail!("`{}` {}", setup::shown(&command), end.describe());
+    }
+    Ok(())
 }
 
 /// What the report says of a benchmark.
@@ -98,22 +132,13 @@ fn measure(bench: Name) -> anyhow::Result<()> {
     if file.exists() {
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
     }
-    let mut command = workspace::cargo();
-    command.args([
-        "bench",
-        "--package",
-        "lb-tests",
-        "--features",
-        "bench",
-        "--bench",
-        name,
-    ]);
-    let end = child::run(&mut command, Pipe::Out, None, |event: Event<'_>| {
-        vm::forward(&event)
-    })?;
-    if !end.success() {
-        bail!("`{}` {}", setup::shown(&command), end.describe());
+    if bench.runs_an_agent() {
+        // As fast as the one that serves.
+        cargo(&["build", "--release", "--package", "lb-agent"])?;
     }
+    let mut arguments = vec!["bench", "--package", "lb-tests", "--bench", name];
+    arguments.extend(bench.features());
+    cargo(&arguments)?;
     print!("{}", table(&figures::read(&file)?));
     Ok(())
 }
