@@ -6,6 +6,7 @@
 
 mod alone;
 mod devices;
+mod drain;
 mod interfaces;
 mod lock;
 mod operator;
@@ -37,10 +38,12 @@ use crate::{
     sys::grace::Grace,
     vrrp::shell::{Order, Vrrp},
 };
+use drain::{Drains, Seen};
 use interfaces::Interfaces;
+use lb_common::{BackendState, Tenure};
 use nix::time::{ClockId, clock_gettime};
 use operator::Operator;
-use pool::{PoolRealServer, Word};
+use pool::{PoolRealServer, Stance, Word};
 use std::{
     io,
     sync::Arc,
@@ -77,6 +80,7 @@ pub struct Agent {
     scripts: Runner,
     notifier: Notifier,
     operator: Operator,
+    drains: Drains,
     events: mpsc::Receiver<health::Event>,
     requests: mpsc::Receiver<Asked>,
     grace: Grace,
@@ -359,43 +363,89 @@ impl Agent {
             ));
         }
         let mut done = Vec::new();
+        let now = Instant::now();
         for real_server in real_servers {
             let old = found_word(&self.pool, service, real_server);
-            let word = verb.changes(old);
+            let word = verb.changes(old, boot_s());
             self.operator
                 .keep(service, real_server, word)
                 .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
-            let changes = self
-                .pool
-                .on_word(service, real_server, word, Instant::now());
+            match verb {
+                ServerVerb::Drain { silence_s, .. } => {
+                    let silence = silence_s.map_or(drain::SILENCE, Duration::from_secs);
+                    self.drains.begin(service, real_server, silence, now);
+                }
+                ServerVerb::Disable | ServerVerb::Enable => {
+                    self.drains.forget(service, real_server);
+                }
+                ServerVerb::Weight { .. } => {}
+            }
+            let changes = self.pool.on_word(service, real_server, word, now);
             done.push(format!("{service} {real_server}: {}", word.in_words()));
             self.announce(changes);
+            // Where it was drained already, with another deadline perhaps.
+            self.is_dirty = true;
         }
         Ok(done)
+    }
+
+    /// Looks at what is being drained, and says what has been.
+    fn look_at_drains(&mut self) {
+        if !self.drains.go_on() {
+            return;
+        }
+        let now = Instant::now();
+        let writer = self.datapath.writer();
+        let (pool, terms, sweeper) = (&self.pool, &self.terms, &self.sweeper);
+        let look = |service: &str, real_server: &str, began: Instant| {
+            let known = pool.services().iter().find(|known| known.name == service);
+            let found = known.and_then(|known| {
+                let found = known.real_server(real_server)?;
+                Some((known, found, found.port.unwrap_or(0)))
+            });
+            let Some((known, found, port)) = found else {
+                return Seen {
+                    is_released: true,
+                    ..Seen::default()
+                };
+            };
+            let term = terms.term(service, found.address, port);
+            Seen {
+                // The change is in force by then.
+                connections: writer.service_id(&known.keys).and_then(|id| {
+                    let since = began + Duration::from_secs(1);
+                    sweeper.connections(id, found.address, port, since)
+                }),
+                is_released: term.is_none_or(|term| term.tenure == Tenure::Released),
+                is_dead: found.state == BackendState::Down,
+            }
+        };
+        for (service, real_server, end) in self.drains.look(now, look) {
+            let reason = end.in_words();
+            let change = self.pool.on_drained(&service, &real_server, &reason, now);
+            self.announce(change.into_iter().collect());
+        }
     }
 }
 
 fn found_word(pool: &Pool, service: &str, real_server: &str) -> Word {
-    let services = pool.services().iter().filter(|known| known.name == service);
-    let mut real_servers = services.flat_map(|service| &service.real_servers);
-    let found = real_servers.find(|known| known.display_address() == real_server);
+    let mut services = pool.services().iter().filter(|known| known.name == service);
+    let found = services.find_map(|service| service.real_server(real_server));
     found.map(|found| found.word).unwrap_or_default()
 }
 
 impl ServerVerb {
-    /// The word that stands after it.
-    fn changes(self, old: Word) -> Word {
-        match self {
-            Self::Disable => Word {
-                is_disabled: true,
-                ..old
+    /// The word that stands after it. `now_s`: seconds of boot time.
+    fn changes(self, old: Word, now_s: u64) -> Word {
+        let stance = match self {
+            Self::Disable => Stance::Disabled,
+            Self::Enable => Stance::Enabled,
+            Self::Drain { deadline_s, .. } => Stance::Draining {
+                until_s: deadline_s.map(|deadline_s| now_s.saturating_add(deadline_s)),
             },
-            Self::Enable => Word {
-                is_disabled: false,
-                ..old
-            },
-            Self::Weight { weight } => Word { weight, ..old },
-        }
+            Self::Weight { weight } => return Word { weight, ..old },
+        };
+        Word { stance, ..old }
     }
 }
 

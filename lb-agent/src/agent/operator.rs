@@ -3,7 +3,7 @@
 //!
 //! `operator.json` in the agent's state directory: what systemd names in `STATE_DIRECTORY`, else `/var/lib/lb`.
 
-use super::pool::Word;
+use super::pool::{Stance, Word};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -58,6 +58,9 @@ struct Kept {
     real_server: String,
     #[serde(default)]
     disabled: bool,
+    /// Until when is in the maps: a host that was started anew has no connections to keep.
+    #[serde(default)]
+    drained: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     weight: Option<u16>,
 }
@@ -94,8 +97,13 @@ impl Operator {
                 source,
             })?;
         let words = kept.into_iter().map(|kept| {
+            let stance = match kept {
+                Kept { disabled: true, .. } => Stance::Disabled,
+                Kept { drained: true, .. } => Stance::Draining { until_s: None },
+                Kept { .. } => Stance::Enabled,
+            };
             let word = Word {
-                is_disabled: kept.disabled,
+                stance,
                 weight: kept.weight,
             };
             ((kept.service, kept.real_server), word)
@@ -139,7 +147,8 @@ impl Operator {
         let kept = words.iter().map(|((service, real_server), word)| Kept {
             service: service.clone(),
             real_server: real_server.clone(),
-            disabled: word.is_disabled,
+            disabled: word.stance == Stance::Disabled,
+            drained: word.stance.drains(),
             weight: word.weight,
         });
         let failed = |source| OperatorError::Io {
@@ -173,11 +182,11 @@ mod tests {
         let path = folder.join("state").join(FILE);
         let mut operator = Operator::recall_from(&path).expect("nothing there is nothing said");
         let disabled = Word {
-            is_disabled: true,
+            stance: Stance::Disabled,
             weight: None,
         };
         let weighed = Word {
-            is_disabled: false,
+            stance: Stance::Draining { until_s: None },
             weight: Some(0),
         };
         operator

@@ -27,10 +27,12 @@ mod forwarding;
 mod real_server;
 mod service;
 mod targets;
+mod word;
 
 pub use change::Change;
-pub use real_server::{PoolRealServer, Word};
+pub use real_server::PoolRealServer;
 pub use service::PoolService;
+pub use word::{Stance, Word};
 
 /// All services.
 #[derive(Debug)]
@@ -223,6 +225,22 @@ impl Pool {
         }
         changes.extend(self.judge());
         changes
+    }
+
+    /// Takes in that a real server was drained, and says what that changes.
+    pub fn on_drained(
+        &mut self,
+        service: &str,
+        real_server: &str,
+        reason: &str,
+        now: Instant,
+    ) -> Option<Change> {
+        let mut services = self.services.iter_mut();
+        let known = services.find(|known| known.name == service)?;
+        let mut real_servers = known.real_servers.iter_mut();
+        real_servers
+            .find(|known| known.display_address() == real_server)?
+            .on_drained(service, reason, now)
     }
 
     /// Takes in all that the operator has said in earlier lives, before anything is served.

@@ -3,7 +3,8 @@
 mod health;
 
 use super::{
-    Agent,
+    Agent, boot_s,
+    drain::End,
     interfaces::{InterfaceView, mode_name},
     pool::{PoolRealServer, PoolService, Word},
 };
@@ -11,7 +12,7 @@ use crate::{
     balance::ramp,
     config::Endpoint,
     control::status::{
-        InterfaceStatus, MasterStatus, RealServerStatus, ReasonCount, ServiceStatus,
+        DrainStatus, InterfaceStatus, MasterStatus, RealServerStatus, ReasonCount, ServiceStatus,
         SorryServerStatus, Status, VrrpStatus,
     },
     datapath::xdp::{BackendSnapshot, MapsError, ServiceSnapshot, Snapshot},
@@ -144,7 +145,7 @@ impl Agent {
                 .backends
                 .iter()
                 .find(|backend| backend.address == real_server.address && backend.port == port);
-            self.real_server_report(real_server, backend, found.slots, next_hops)
+            self.real_server_report(service, real_server, backend, found.slots, next_hops)
         };
         ServiceStatus {
             name: service.name.clone(),
@@ -180,6 +181,7 @@ impl Agent {
 
     fn real_server_report(
         &self,
+        service: &PoolService,
         real_server: &PoolRealServer,
         backend: Option<&BackendSnapshot>,
         slots: u32,
@@ -201,8 +203,8 @@ impl Agent {
         RealServerStatus {
             address,
             state: match BackendState::try_from(backend.state) {
-                Ok(_) if real_server.word.is_disabled && backend.slots == 0 => {
-                    "disabled".to_owned()
+                Ok(_) if !real_server.word.stance.serves() && backend.slots == 0 => {
+                    real_server.state_name().to_owned()
                 }
                 Ok(BackendState::Up) => "up".to_owned(),
                 Ok(BackendState::Down) => "down".to_owned(),
@@ -214,6 +216,7 @@ impl Agent {
                 .since
                 .map(|since| now.saturating_duration_since(since).as_secs()),
             check: status.map(|status| health::check(status, now)),
+            drain: self.drain_report(service, real_server, backend),
             history: health::history(real_server, now),
             share_percent: if slots == 0 {
                 0.0
@@ -228,6 +231,25 @@ impl Agent {
             packets: backend.counter.packets,
             bytes: backend.counter.bytes,
         }
+    }
+
+    /// How its drain stands.
+    fn drain_report(
+        &self,
+        service: &PoolService,
+        real_server: &PoolRealServer,
+        backend: &BackendSnapshot,
+    ) -> Option<DrainStatus> {
+        let drain = self
+            .drains
+            .get(&service.name, &real_server.display_address())?;
+        let until_s = u64::from(backend.until_s);
+        let deadline_s = until_s.checked_sub(boot_s());
+        Some(DrainStatus {
+            connections: drain.connections(),
+            deadline_s: deadline_s.filter(|_| until_s > 0 && drain.end().is_none()),
+            cut: drain.end().map(End::cut),
+        })
     }
 
     /// The one that stands in while the service is down.

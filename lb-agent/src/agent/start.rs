@@ -8,6 +8,7 @@ use super::{
     alone::Alone,
     boot_s,
     devices::{self, DevicesError},
+    drain::{self, Drains},
     interfaces::Interfaces,
     lock::{Lock, LockError},
     operator::{Operator, OperatorError},
@@ -156,6 +157,12 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
     tracing::info!("{}", datapath.inheritance().story);
     pool.inherit(datapath.inheritance());
     pool.recall(operator.words());
+    let mut drains = Drains::default();
+    for (service, real_server, word) in operator.words() {
+        if word.stance.drains() {
+            drains.begin(service, real_server, drain::SILENCE, Instant::now());
+        }
+    }
     let services = pool.services().iter();
     terms.inherit(
         services.map(|service| (service.name.as_str(), service.keys.as_slice())),
@@ -232,6 +239,7 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         scripts,
         notifier: Notifier::spawn(notify::TIMEOUT),
         operator,
+        drains,
         events,
         requests,
         grace,

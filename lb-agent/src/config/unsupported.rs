@@ -4,8 +4,8 @@
 
 use super::context::{Context, Problem};
 use super::model::{
-    Config, Datapath, Fence, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler,
-    Service, SyncGroup, Via, Vrrp, VrrpNotify,
+    Config, Datapath, Fence, Listen, Mode, NatSource, Protocol, RealServer, Scheduler, Service,
+    SyncGroup, Via, Vrrp, VrrpNotify,
 };
 
 /// A key, whether a value of it is not supported, and what to call that.
@@ -65,7 +65,6 @@ const SERVICE: &[Rule<Service>] = &[
 
 #[rustfmt::skip]
 const REAL_SERVER: &[Rule<RealServer>] = &[
-    ("on_failure", |r| r.on_failure != OnFailure::Remove, "draining a failed real server"),
     ("max_connections", |r| r.max_connections != 0, "limits of connections"),
     ("min_connections", |r| r.min_connections != 0, "limits of connections"),
 ];

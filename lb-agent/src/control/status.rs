@@ -126,7 +126,7 @@ pub struct SorryServerStatus {
 pub struct RealServerStatus {
     /// Address, with its port if it has one of its own.
     pub address: String,
-    /// `up`, `down`, `disabled` by the operator, or `absent`.
+    /// `up`, `down`, `draining`, `drained` or `disabled` by the operator, or `absent`.
     pub state: String,
     /// Why, in words.
     pub reason: String,
@@ -138,6 +138,9 @@ pub struct RealServerStatus {
     /// How its check stands; `None`: it has none.
     #[serde(default)]
     pub check: Option<CheckStatus>,
+    /// How its drain stands; `None`: it is not drained.
+    #[serde(default)]
+    pub drain: Option<DrainStatus>,
     /// Its last changes, the latest last.
     #[serde(default)]
     pub history: Vec<ChangeStatus>,
@@ -168,6 +171,17 @@ pub struct CheckStatus {
     pub failures: u32,
     /// Milliseconds until the next run; `None`: not before one that is under way has ended.
     pub next_ms: Option<u64>,
+}
+
+/// A drain of a real server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DrainStatus {
+    /// Connections that are left, at the last count; `None`: nothing was counted yet.
+    pub connections: Option<u64>,
+    /// Seconds until those that are left are cut; `None`: it has ended, or has no deadline.
+    pub deadline_s: Option<u64>,
+    /// Connections that did not end in peace; `None`: it goes on.
+    pub cut: Option<u64>,
 }
 
 /// Something that has happened.

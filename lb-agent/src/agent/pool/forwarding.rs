@@ -7,7 +7,7 @@ use crate::{
     network::{self, NextHops},
 };
 use ipnet::IpNet;
-use lb_common::{BackendState, Mode, Tenure};
+use lb_common::{BackendState, Mode};
 use std::net::IpAddr;
 
 /// How packets get to real servers that are other hosts.
@@ -33,8 +33,9 @@ pub struct Receiver {
     pub weight: u16,
     /// What health says.
     pub state: BackendState,
-    /// What becomes of its flows, as far as the operator says.
-    pub tenure: Tenure,
+    /// What is wished for its flows: that they stay (until then, where that is said), are held for a while should it come
+    /// back, or are released.
+    pub term: Term,
 }
 
 impl Forwarding {
@@ -91,10 +92,7 @@ impl Forwarding {
             tunnel_source,
             weight: to.weight,
             state: to.state,
-            term: Term {
-                tenure: to.tenure,
-                until_s: None,
-            },
+            term: to.term,
             next_hop,
         }
     }

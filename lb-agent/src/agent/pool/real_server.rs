@@ -5,10 +5,11 @@ use super::{
     change::{Change, Commands, UpDown},
     forwarding::Receiver,
     targets::Targets,
+    word::{Stance, Word},
 };
 use crate::{
-    balance::{Ramp, ramp},
-    config,
+    balance::{Ramp, ramp, term::Term},
+    config::{self, OnFailure},
     health::{Event, State, Target},
 };
 use lb_common::{BackendState, Tenure};
@@ -34,6 +35,8 @@ pub struct PoolRealServer {
     pub found_weight: Option<u16>,
     /// What the operator has said, which goes before all.
     pub word: Word,
+    /// It was to be drained, and has been.
+    is_drained: bool,
     /// What health says.
     pub state: BackendState,
     /// Why, in words.
@@ -47,31 +50,8 @@ pub struct PoolRealServer {
     /// Its way back.
     ramp: Option<Ramp>,
     slow_start: Duration,
+    on_failure: OnFailure,
     commands: UpDown,
-}
-
-/// What the operator has said about a real server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Word {
-    /// It gets nothing.
-    pub is_disabled: bool,
-    /// Its weight, in place of any other.
-    pub weight: Option<u16>,
-}
-
-impl Word {
-    /// In words, such as "disabled, weight 5".
-    pub fn in_words(self) -> String {
-        let Self {
-            is_disabled,
-            weight,
-        } = self;
-        let able = if is_disabled { "disabled" } else { "enabled" };
-        match weight {
-            Some(weight) => format!("{able}, weight {weight}"),
-            None => format!("{able}, weight as configured"),
-        }
-    }
 }
 
 impl PoolRealServer {
@@ -96,6 +76,7 @@ impl PoolRealServer {
             configured_weight: real_server.weight,
             found_weight: None,
             word: Word::default(),
+            is_drained: false,
             state,
             reason: reason.to_owned(),
             since: None,
@@ -103,6 +84,7 @@ impl PoolRealServer {
             target,
             ramp: None,
             slow_start: service.slow_start,
+            on_failure: real_server.on_failure,
             commands: commands.map_err(|source| PoolError::Notify {
                 service: service.name.clone(),
                 source,
@@ -120,10 +102,12 @@ impl PoolRealServer {
 
     /// What it is called: the operator's word goes before health's.
     pub fn state_name(&self) -> &'static str {
-        match self.state {
-            _ if self.word.is_disabled => "disabled",
-            BackendState::Up => "up",
-            BackendState::Down => "down",
+        match (self.word.stance, self.state) {
+            (Stance::Disabled, _) => "disabled",
+            (Stance::Draining { .. }, _) if self.is_drained => "drained",
+            (Stance::Draining { .. }, _) => "draining",
+            (Stance::Enabled, BackendState::Up) => "up",
+            (Stance::Enabled, BackendState::Down) => "down",
         }
     }
 
@@ -136,7 +120,7 @@ impl PoolRealServer {
     /// What it adds to the weight that lives.
     pub fn live_weight(&self) -> u16 {
         match self.state {
-            BackendState::Up if !self.word.is_disabled => self.weight(),
+            BackendState::Up if self.word.stance.serves() => self.weight(),
             BackendState::Up | BackendState::Down => 0,
         }
     }
@@ -186,13 +170,25 @@ impl PoolRealServer {
     /// Takes in what the operator says.
     pub(super) fn on_word(&mut self, service: &str, word: Word, now: Instant) -> Option<Change> {
         let reason = format!("the operator says: {}", word.in_words());
-        let was_disabled = self.word.is_disabled;
+        let served = self.word.stance.serves();
         self.changed(service, &reason, now, |own| {
             own.word = word;
-            if was_disabled && !word.is_disabled {
+            own.is_drained = false;
+            if !served && word.stance.serves() {
                 own.ramp = Ramp::new(now, own.slow_start);
             }
         })
+    }
+
+    /// Takes in that it was drained, of which one that is not to be drained takes no notice.
+    pub(super) fn on_drained(
+        &mut self,
+        service: &str,
+        reason: &str,
+        now: Instant,
+    ) -> Option<Change> {
+        let drains = self.word.stance.drains();
+        self.changed(service, reason, now, |own| own.is_drained = drains)
     }
 
     /// What an earlier life knew, before anything is checked.
@@ -254,15 +250,24 @@ impl PoolRealServer {
 
     /// As packets may go to it.
     pub(super) fn receiver(&self) -> Receiver {
+        let (mut weight, mut tenure, mut until_s) = (self.weight(), Tenure::Keeps, None);
+        if self.state == BackendState::Down {
+            match self.on_failure {
+                OnFailure::Remove => tenure = Tenure::Holds,
+                OnFailure::Drain => weight = 0,
+            }
+        }
+        match self.word.stance {
+            Stance::Enabled => {}
+            Stance::Draining { until_s: deadline } => (weight, until_s) = (0, deadline),
+            Stance::Disabled => tenure = Tenure::Released,
+        }
         Receiver {
             address: self.address,
             port: self.port,
-            weight: self.weight(),
+            weight,
             state: self.state,
-            tenure: match self.word.is_disabled {
-                true => Tenure::Released,
-                false => Tenure::Keeps,
-            },
+            term: Term { tenure, until_s },
         }
     }
 }

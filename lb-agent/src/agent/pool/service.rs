@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{
     agent::ownership,
-    balance::{self, Member, Quorum, TableSize, ramp},
+    balance::{self, Member, Quorum, TableSize, ramp, term::Term},
     config::{self, Endpoint, Listen, Protocol},
     datapath::{FlowRules, RealServer, Service},
     model::Idle,
     network::NextHops,
 };
-use lb_common::{BackendState, ServiceKey, Tenure, key};
+use lb_common::{BackendState, ServiceKey, key};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -102,6 +102,12 @@ impl PoolService {
             })?,
             table: CachedTable::default(),
         })
+    }
+
+    /// One of its real servers, by the name that the status has for it.
+    pub fn real_server(&self, name: &str) -> Option<&PoolRealServer> {
+        let mut real_servers = self.real_servers.iter();
+        real_servers.find(|known| known.display_address() == name)
     }
 
     /// Whether enough of it lives.
@@ -217,7 +223,7 @@ impl PoolService {
             port: None,
             weight: 0,
             state: BackendState::Up,
-            tenure: Tenure::Keeps,
+            term: Term::default(),
         };
         self.forwarding.desired(receiver, next_hops)
     }
@@ -237,7 +243,7 @@ impl PoolService {
             port: sorry.port,
             weight: 1,
             state: BackendState::Up,
-            tenure: Tenure::Keeps,
+            term: Term::default(),
         });
         let forwarding = self.forwarding;
         Service {
