@@ -5,6 +5,7 @@ use crate::{
     config::{self, Loaded},
     control::{
         client,
+        detail::InDetail,
         protocol::{Request, Response},
         server::remove_stale,
     },
@@ -49,6 +50,8 @@ enum Verb {
     },
     /// Show how the running agent and the data plane stand.
     Status {
+        /// One service alone, with its checks and what has happened to it.
+        service: Option<String>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -118,7 +121,11 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Run { config } => run(&config),
         Verb::Check { file } => check(&file),
-        Verb::Status { json, socket } => status(&socket, json),
+        Verb::Status {
+            service,
+            json,
+            socket,
+        } => status(&socket, service.as_deref(), json),
         Verb::Server { verb, socket } => server::run(&socket, verb),
         Verb::CheckNow {
             service,
@@ -204,8 +211,22 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
+fn status(socket: &Path, service: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
     match client::ask(socket, Request::Status)? {
+        Response::Status(status) if service.is_some() => {
+            let mut known = status.services.iter();
+            let Some(found) = known.find(|known| Some(known.name.as_str()) == service) else {
+                let known: Vec<&str> = status.services.iter().map(|it| it.name.as_str()).collect();
+                bail!("there is no such service; there are: {}", known.join(", "));
+            };
+            match json {
+                true => {
+                    let text = serde_json::to_string_pretty(found)?;
+                    output::say(&format_args!("{text}\n"))?;
+                }
+                false => output::say(&InDetail(found))?,
+            }
+        }
         Response::Status(status) if json => {
             output::say(&format_args!(
                 "{}\n",

@@ -25,6 +25,8 @@ pub struct Args {
 enum Name {
     /// Time per packet in the XDP program, above bare XDP_TX.
     Packet,
+    /// What health checks cost, how late they are, and how soon packets obey them.
+    Checks,
 }
 
 /// One line of `target/bench/NAME.json`.
@@ -45,12 +47,22 @@ impl Name {
     fn as_str(self) -> &'static str {
         match self {
             Self::Packet => "packet",
+            Self::Checks => "checks",
         }
     }
 
     fn needs(self) -> &'static [Need] {
         match self {
             Self::Packet => &[Need::Ebpf, Need::Bpffs],
+            Self::Checks => &[Need::Ebpf, Need::Bpffs, Need::Lab],
+        }
+    }
+
+    /// Features of the package that has it.
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::Packet => &["--features", "bench"],
+            Self::Checks => &[],
         }
     }
 }
@@ -69,16 +81,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if file.exists() {
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
     }
+    if let Name::Checks = args.name {
+        // It runs an agent, which is to be as fast as the one that serves.
+        let mut build = workspace::cargo();
+        build.args(["build", "--release", "--package", "lb-agent"]);
+        let end = child::run(&mut build, Pipe::Out, None, |event: Event<'_>| {
+            vm::forward(&event)
+        })?;
+        if !end.success() {
+            bail!("`{}` {}", setup::shown(&build), end.describe());
+        }
+    }
     let mut command = workspace::cargo();
-    command.args([
-        "bench",
-        "--package",
-        "lb-tests",
-        "--features",
-        "bench",
-        "--bench",
-        name,
-    ]);
+    command.args(["bench", "--package", "lb-tests", "--bench", name]);
+    command.args(args.name.features());
     let end = child::run(&mut command, Pipe::Out, None, |event: Event<'_>| {
         vm::forward(&event)
     })?;

@@ -8,21 +8,23 @@ mod alone;
 mod devices;
 mod drain;
 mod interfaces;
+mod local_health;
 mod lock;
 mod operator;
 mod ownership;
 mod pool;
 mod report;
 mod start;
+mod state_file;
 mod sweep;
 mod terms;
 
 pub use alone::Alone;
 pub use devices::DevicesError;
 pub use lock::{Lock, LockError};
-pub use operator::OperatorError;
 pub use pool::{Change, Pool, PoolError};
 pub use start::{StartError, start};
+pub use state_file::StateFileError;
 
 use crate::{
     config::Config,
@@ -32,22 +34,25 @@ use crate::{
     },
     datapath::{Desired, xdp::Datapath},
     health,
+    mail::{Mailer, Mailing},
     network::{Links, Netlink, NextHops, Resolver},
     notify::Notifier,
     script::Runner,
     sys::grace::Grace,
-    vrrp::shell::{Order, Vrrp},
+    vrrp::shell::{Order, Services, Vrrp},
 };
 use drain::{Drains, Seen};
 use interfaces::Interfaces;
 use lb_common::{BackendState, Tenure};
+use local_health::LocalHealth;
 use nix::time::{ClockId, clock_gettime};
 use operator::Operator;
+use ownership::Held;
 use pool::{PoolRealServer, Stance, Word};
 use std::{
     io,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use sweep::Sweeper;
 use terms::Terms;
@@ -79,8 +84,14 @@ pub struct Agent {
     checks: health::Driver,
     scripts: Runner,
     notifier: Notifier,
+    mail: Option<(Mailer, Mailing)>,
     operator: Operator,
     drains: Drains,
+    local_health: LocalHealth,
+    /// Which services have enough that lives, for the elections.
+    enough: watch::Sender<Arc<Services>>,
+    /// The ownership words of what is served here.
+    held: watch::Receiver<Held>,
     events: mpsc::Receiver<health::Event>,
     requests: mpsc::Receiver<Asked>,
     grace: Grace,
@@ -88,6 +99,10 @@ pub struct Agent {
     waiting: Option<JoinHandle<io::Result<()>>>,
     /// What packets meet is not what is wanted.
     is_dirty: bool,
+    /// When the first check ended that decided something packets do not obey yet.
+    decided_at: Option<Instant>,
+    /// How long packets took to obey checks the last time.
+    flip: Option<Duration>,
     /// Once a second.
     seconds: Interval,
     sweeper: Sweeper,
@@ -148,13 +163,17 @@ impl Agent {
             tokio::select! {
                 Some(event) = self.events.recv() => {
                     self.on_health(event);
-                    // One commit for all that wait.
-                    while let Ok(event) = self.events.try_recv() {
+                    // One commit for all that wait, and a turn for the others however many come.
+                    for _ in 1..health::driver::EVENTS {
+                        let Ok(event) = self.events.try_recv() else {
+                            break;
+                        };
                         self.on_health(event);
                     }
                 }
                 Ok(()) = self.next_hops.changed() => self.on_next_hops(),
                 Ok(()) = self.links.changed() => self.on_links().await,
+                Ok(()) = self.held.changed() => self.on_held(),
                 Some((request, answer)) = self.requests.recv() => {
                     // Fails only where the client has gone.
                     let _ = answer.send(self.answer(request).await);
@@ -182,6 +201,9 @@ impl Agent {
         }
         self.checks.stop().await;
         self.notifier.finish().await;
+        if let Some((_, mailing)) = self.mail {
+            mailing.finish().await;
+        }
         self.scripts.finish().await;
         if let Some(waiting) = self.waiting {
             // Nothing is written after it: its outcome is of no more interest.
@@ -197,12 +219,33 @@ impl Agent {
     }
 
     fn on_health(&mut self, event: health::Event) {
+        let decided_at = event.at;
         let changes = self.pool.on_health(&event, Instant::now());
+        if !changes.is_empty() {
+            self.decided_at.get_or_insert(decided_at);
+        }
         self.announce(changes);
     }
 
-    /// What has changed is told to the log, to the operator's commands and, by the next commit, to packets.
+    /// Something is served here that was not, or no longer: its checks may have to be made, or not.
+    fn on_held(&mut self) {
+        let held = self.held.borrow_and_update().clone();
+        self.checks.set_targets(self.pool.targets_while(&held));
+    }
+
+    /// What has changed is told to the log, to the operator's commands and mail, to the elections and, by the next commit,
+    /// to packets.
     fn announce(&mut self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        self.local_health.keep(&self.pool);
+        self.enough.send_if_modified(|enough| {
+            let now = self.pool.enough();
+            let is_news = **enough != now;
+            *enough = Arc::new(now);
+            is_news
+        });
         for change in changes {
             let what = match &change.real_server {
                 Some(_) => "real server changed",
@@ -217,6 +260,11 @@ impl Agent {
                 reason = change.reason,
                 "{what}"
             );
+            if let Some((mailer, _)) = &self.mail
+                && let Some(event) = change.mail(SystemTime::now())
+            {
+                mailer.tell(event);
+            }
             for notice in change.notices(&self.config.router_id) {
                 self.notifier.send(notice);
             }
@@ -289,6 +337,8 @@ impl Agent {
         match self.datapath.writer().commit(&desired, boot_s()) {
             Ok(generation) => {
                 tracing::debug!(generation, "committed");
+                let decided_at = self.decided_at.take();
+                self.flip = decided_at.map(|at| at.elapsed()).or(self.flip);
                 self.wait_for_grace();
             }
             Err(error) => {

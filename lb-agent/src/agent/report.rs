@@ -54,6 +54,9 @@ impl Agent {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             generation: snapshot.generation,
+            flip_us: self
+                .flip
+                .and_then(|flip| u64::try_from(flip.as_micros()).ok()),
             datapath: datapath_name(&attached).to_owned(),
             interfaces: self.interface_reports(&attached, &links, &next_hops),
             vrrp: vrrp.iter().map(vrrp_status).collect(),
@@ -131,6 +134,9 @@ impl Agent {
             .iter()
             .find_map(|key| snapshot.services.get(key));
         let (flows, moved_by_failover) = id.map_or((0, 0), |&id| self.sweeper.found(id));
+        if !service.is_forwarded() {
+            return self.local_report(service, listen);
+        }
         let Some(found) = id.and_then(|id| snapshot.by_id.get(id)) else {
             return ServiceStatus {
                 name: service.name.clone(),
@@ -156,6 +162,7 @@ impl Agent {
             }
             .to_owned(),
             reason: service.quorum_in_words(),
+            history: health::history(&service.history, Instant::now()),
             sorry_server: service
                 .sorry_server
                 .map(|sorry| self.sorry_report(sorry, found)),
@@ -187,21 +194,13 @@ impl Agent {
         slots: u32,
         next_hops: &NextHops,
     ) -> RealServerStatus {
-        let address = real_server.display_address();
-        let reason = self.reason(real_server, next_hops);
         let Some(backend) = backend else {
             return RealServerStatus {
-                address,
                 state: "absent".to_owned(),
-                reason,
-                ..RealServerStatus::default()
+                ..self.health_report(service, real_server, next_hops)
             };
         };
-        let now = Instant::now();
-        let target = real_server.target.as_ref();
-        let status = target.and_then(|target| self.checks.status(target.id));
         RealServerStatus {
-            address,
             state: match BackendState::try_from(backend.state) {
                 Ok(_) if !real_server.word.stance.serves() && backend.slots == 0 => {
                     real_server.state_name().to_owned()
@@ -210,14 +209,8 @@ impl Agent {
                 Ok(BackendState::Down) => "down".to_owned(),
                 Err(code) => format!("unknown ({code})"),
             },
-            reason,
             weight: backend.weight,
-            since_s: real_server
-                .since
-                .map(|since| now.saturating_duration_since(since).as_secs()),
-            check: status.map(|status| health::check(status, now)),
             drain: self.drain_report(service, real_server, backend),
-            history: health::history(real_server, now),
             share_percent: if slots == 0 {
                 0.0
             } else {
@@ -230,6 +223,53 @@ impl Agent {
             },
             packets: backend.counter.packets,
             bytes: backend.counter.bytes,
+            ..self.health_report(service, real_server, next_hops)
+        }
+    }
+
+    /// What is known of a real server without the data plane.
+    fn health_report(
+        &self,
+        service: &PoolService,
+        real_server: &PoolRealServer,
+        next_hops: &NextHops,
+    ) -> RealServerStatus {
+        let now = Instant::now();
+        let target = real_server.target.as_ref();
+        let status = target.and_then(|target| self.checks.status(target.id));
+        let mut reason = self.reason(real_server, next_hops);
+        if !service.is_checked(&self.held.borrow()) {
+            reason = format!("not checked while its virtual addresses are elsewhere; {reason}");
+        }
+        RealServerStatus {
+            address: real_server.display_address(),
+            state: real_server.state_name().to_owned(),
+            reason,
+            weight: real_server.weight(),
+            since_s: real_server
+                .since
+                .map(|since| now.saturating_duration_since(since).as_secs()),
+            check: status.map(|status| health::check(status, now)),
+            history: health::history(&real_server.history, now),
+            ..RealServerStatus::default()
+        }
+    }
+
+    /// A service that is checked and counted, and never forwarded.
+    fn local_report(&self, service: &PoolService, listen: Vec<String>) -> ServiceStatus {
+        let next_hops = NextHops::new();
+        let report = |real_server| RealServerStatus {
+            next_hop: "local".to_owned(),
+            ..self.health_report(service, real_server, &next_hops)
+        };
+        ServiceStatus {
+            name: service.name.clone(),
+            state: if service.is_up() { "up" } else { "down" }.to_owned(),
+            reason: service.quorum_in_words(),
+            history: health::history(&service.history, Instant::now()),
+            listen,
+            real_servers: service.real_servers.iter().map(report).collect(),
+            ..ServiceStatus::default()
         }
     }
 

@@ -17,6 +17,9 @@ pub struct Status {
     pub uptime_s: u64,
     /// Number of commits; 0: none yet.
     pub generation: u64,
+    /// Microseconds from the end of the check that decided something until packets obeyed it, the last time.
+    #[serde(default)]
+    pub flip_us: Option<u64>,
     /// `xdp_native`, `xdp_generic`, `xdp_mixed`, or `none` where nothing is attached.
     pub datapath: String,
     /// Interfaces that packets come from or leave by.
@@ -85,6 +88,9 @@ pub struct ServiceStatus {
     /// How many live, and how many it takes.
     #[serde(default)]
     pub reason: String,
+    /// When it was up and down, the latest last.
+    #[serde(default)]
+    pub history: Vec<ChangeStatus>,
     /// Who stands in while it is down.
     #[serde(default)]
     pub sorry_server: Option<SorryServerStatus>,
@@ -165,8 +171,14 @@ pub struct CheckStatus {
     pub last: String,
     /// Milliseconds that it took.
     pub took_ms: f64,
+    /// Milliseconds that it started later than it was due.
+    #[serde(default)]
+    pub late_ms: f64,
     /// Seconds since it ended; `None`: none has ended yet.
     pub ago_s: Option<u64>,
+    /// Runs that have ended.
+    #[serde(default)]
+    pub runs: u64,
     /// Runs that failed since the last one that passed.
     pub failures: u32,
     /// Milliseconds until the next run; `None`: not before one that is under way has ended.

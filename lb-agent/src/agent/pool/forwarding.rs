@@ -39,13 +39,14 @@ pub struct Receiver {
 }
 
 impl Forwarding {
-    /// That of a service.
-    pub fn of(service: &config::Service) -> Self {
+    /// That of a service; `None`: its packets are the host's own business.
+    pub fn of(service: &config::Service) -> Option<Self> {
         match service.mode {
-            config::Mode::Tun => Self::Tunnel {
+            config::Mode::Tun => Some(Self::Tunnel {
                 source: service.tun_source,
-            },
-            config::Mode::Dr | config::Mode::Nat | config::Mode::Local => Self::Direct,
+            }),
+            config::Mode::Dr | config::Mode::Nat => Some(Self::Direct),
+            config::Mode::Local => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     PoolError,
-    change::{Change, Commands, UpDown},
+    change::{Change, Commands, History, UpDown},
     forwarding::Receiver,
     targets::Targets,
     word::{Stance, Word},
@@ -14,13 +14,9 @@ use crate::{
 };
 use lb_common::{BackendState, Tenure};
 use std::{
-    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
-
-/// Changes that are remembered.
-const HISTORY: usize = 8;
 
 /// A real server of a service.
 #[derive(Debug)]
@@ -35,6 +31,8 @@ pub struct PoolRealServer {
     pub found_weight: Option<u16>,
     /// What the operator has said, which goes before all.
     pub word: Word,
+    /// Its state is an earlier life's.
+    is_inherited: bool,
     /// It was to be drained, and has been.
     is_drained: bool,
     /// What health says.
@@ -44,7 +42,7 @@ pub struct PoolRealServer {
     /// Since when it is what it is, if anything has changed in this life of the agent.
     pub since: Option<Instant>,
     /// The last changes, the latest last.
-    pub history: VecDeque<(Instant, Change)>,
+    pub history: History,
     /// Its check; `None`: always up.
     pub target: Option<Target>,
     /// Its way back.
@@ -76,11 +74,12 @@ impl PoolRealServer {
             configured_weight: real_server.weight,
             found_weight: None,
             word: Word::default(),
+            is_inherited: false,
             is_drained: false,
             state,
             reason: reason.to_owned(),
             since: None,
-            history: VecDeque::new(),
+            history: History::default(),
             target,
             ramp: None,
             slow_start: service.slow_start,
@@ -90,6 +89,11 @@ impl PoolRealServer {
                 source,
             })?,
         })
+    }
+
+    /// Whether its state has been found out, in this life or an earlier one, and not presumed.
+    pub fn is_known(&self) -> bool {
+        self.since.is_some() || self.is_inherited
     }
 
     /// Address, with its port if it has one of its own.
@@ -157,6 +161,10 @@ impl PoolRealServer {
             State::Unknown => return None,
         };
         let was_down = self.state == BackendState::Down;
+        if let Some(target) = &mut self.target {
+            // Where its checks are suspended for a while, they go on from here.
+            target.initial = event.state;
+        }
         self.changed(service, &event.reason, now, |own| {
             own.state = state;
             own.found_weight = event.weight;
@@ -201,6 +209,7 @@ impl PoolRealServer {
             return;
         };
         target.initial = initial;
+        self.is_inherited = true;
         self.state = state;
         self.reason = format!(
             "{} before the agent was restarted, not checked since",
@@ -241,10 +250,7 @@ impl PoolRealServer {
                 self.commands.when(is_up)
             },
         };
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back((now, change.clone()));
+        self.history.push(now, change.clone());
         Some(change)
     }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use lb_common::Tenure;
-use std::time::Duration;
 
 /// Three real servers with the weights 2, 1 and 1, and `keys` of the service.
 fn service(keys: &str) -> Pool {
