@@ -53,6 +53,14 @@ pub struct Mailing {
     task: JoinHandle<()>,
 }
 
+/// Whether mail can be sent as it is configured, as far as this host alone can tell.
+///
+/// # Errors
+/// Where the password cannot be read.
+pub fn check(mail: &config::Mail, router_id: &str) -> Result<(), MailError> {
+    Relay::new(mail, router_id).map(drop)
+}
+
 impl Mailer {
     /// Needs a tokio runtime with time and IO.
     ///
