@@ -3,10 +3,9 @@
 //! Every benchmark writes one form: a list of cases, each with its median and its spread over the rounds.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use lb_tests::figures::{self, Figure};
 
 use crate::child::{self, Event, Pipe};
 use crate::setup::{self, Need};
@@ -27,19 +26,6 @@ enum Name {
     Packet,
     /// What health checks cost, how late they are, and how soon packets obey them.
     Checks,
-}
-
-/// One line of `target/bench/NAME.json`.
-#[derive(Debug, Deserialize)]
-struct Case {
-    case: String,
-    /// The median over the rounds.
-    value: f64,
-    /// `ns`, `us`, `ms`, `ratio`, `count`, `per_second`, `bytes` …
-    unit: String,
-    min: f64,
-    max: f64,
-    rounds: u32,
 }
 
 impl Name {
@@ -74,9 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         "the benchmark {name} loads programs into the kernel"
     ))?;
     setup::ensure(args.name.needs())?;
-    let file = workspace::root()
-        .join("target/bench")
-        .join(format!("{name}.json"));
+    let file = figures::file(&workspace::root(), name);
     // What is shown afterwards must be of this run.
     if file.exists() {
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
@@ -101,26 +85,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if !end.success() {
         bail!("`{}` {}", setup::shown(&command), end.describe());
     }
-    print!("{}", table(&read(&file)?));
+    print!("{}", table(&figures::read(&file)?));
     Ok(())
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<Case>> {
-    let text = fs::read_to_string(file)
-        .with_context(|| format!("the benchmark wrote no {}", file.display()))?;
-    let cases: Vec<Case> =
-        serde_json::from_str(&text).with_context(|| format!("parse {}", file.display()))?;
-    if cases.is_empty() {
-        bail!(
-            "{} has no case: the benchmark measured nothing",
-            file.display()
-        );
-    }
-    Ok(cases)
-}
-
 /// One line a case, in columns.
-fn table(cases: &[Case]) -> String {
+fn table(cases: &[Figure]) -> String {
     let width = cases
         .iter()
         .map(|case| case.case.chars().count())
@@ -132,25 +102,13 @@ fn table(cases: &[Case]) -> String {
         "case", "median", "min", "max", "unit", "rounds"
     );
     for case in cases {
-        let [value, min, max] = [case.value, case.min, case.max].map(figure);
+        let [value, min, max] = [case.value, case.min, case.max].map(figures::decimals);
         text.push_str(&format!(
             "{:width$}  {value:>12}  {min:>12}  {max:>12}  {:10}  {:>6}\n",
             case.case, case.unit, case.rounds
         ));
     }
     text
-}
-
-/// A figure with as many decimals as its size deserves.
-fn figure(value: f64) -> String {
-    let decimals = if value.abs() >= 1000.0 {
-        0
-    } else if value.abs() >= 10.0 {
-        1
-    } else {
-        3
-    };
-    format!("{value:.decimals$}")
 }
 
 #[cfg(test)]
@@ -161,7 +119,7 @@ mod tests {
     fn the_table_has_a_line_for_each_case() {
         let json = r#"[{"case": "dr4_tcp_established", "value": 21.25, "unit": "ns", "min": 20.5, "max": 25, "rounds": 9},
             {"case": "pass_arp", "value": 0.5, "unit": "ns", "min": 0.25, "max": 1234.5, "rounds": 9}]"#;
-        let cases: Vec<Case> = serde_json::from_str(json).unwrap();
+        let cases: Vec<Figure> = serde_json::from_str(json).unwrap();
         let text = table(&cases);
         let words: Vec<Vec<&str>> = text
             .lines()
@@ -173,11 +131,5 @@ mod tests {
         );
         assert_eq!(words[2], ["pass_arp", "0.500", "0.250", "1234", "ns", "9"]);
         assert_eq!(words.len(), 3);
-    }
-
-    #[test]
-    fn a_case_without_a_unit_is_refused() {
-        let json = r#"[{"case": "x", "value": 1, "min": 1, "max": 1, "rounds": 1}]"#;
-        assert!(serde_json::from_str::<Vec<Case>>(json).is_err());
     }
 }
