@@ -7,7 +7,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,9 +17,9 @@ use lb_agent::health::{
     Driver, Kind, Probe, Spec, State, Status, Target, TargetId, Timing, driver, http,
 };
 use lb_tests::director::{Director, real_server, service};
+use lb_tests::figures::{self, Figure};
 use lb_tests::lab::{Lab, Options, wait_until};
 use nix::time::{ClockId, clock_gettime};
-use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,35 +33,6 @@ const SERVERS: u32 = 20;
 /// Services of the agent whose flips are timed.
 const SERVICES: u32 = 100;
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Where the figures go, below the workspace.
-const OUTPUT: &str = "target/bench/checks.json";
-
-/// One figure, in the form all benches share.
-#[derive(Serialize)]
-struct Figure {
-    case: &'static str,
-    value: f64,
-    unit: &'static str,
-    min: f64,
-    max: f64,
-    rounds: usize,
-}
-
-impl Figure {
-    fn of(case: &'static str, unit: &'static str, mut rounds: Vec<f64>) -> Self {
-        rounds.sort_by(f64::total_cmp);
-        let at = |index: usize| rounds.get(index).copied().unwrap_or_default();
-        Self {
-            case,
-            value: at(rounds.len() / 2),
-            unit,
-            min: at(0),
-            max: at(rounds.len().saturating_sub(1)),
-            rounds: rounds.len(),
-        }
-    }
-}
-
 fn main() -> Result<()> {
     let mut figures = Vec::new();
     let request = HttpRequest {
@@ -84,22 +54,25 @@ fn main() -> Result<()> {
         let measured = thread::scope(|scope| scope.spawn(|| measure(kind)).join());
         let measured =
             measured.map_err(|_| anyhow::anyhow!("the checks' thread has panicked"))??;
-        figures.push(Figure::of(cpu, "us", measured.cpu_us));
+        figures.push(Figure::of_rounds(cpu, "us", &measured.cpu_us));
         if cpu == "tcp_check_cpu" {
-            figures.push(Figure::of("check_lateness_p99", "ms", measured.late_ms));
-            figures.push(Figure::of("memory_2000_checks", "MiB", vec![measured.mib]));
+            figures.push(Figure::of_rounds(
+                "check_lateness_p99",
+                "ms",
+                &measured.late_ms,
+            ));
+            figures.push(Figure::of_rounds(
+                "memory_2000_checks",
+                "MiB",
+                &[measured.mib],
+            ));
         }
     }
-    figures.push(Figure::of("flip", "ms", flips()?));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(OUTPUT);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    figures.push(Figure::of_rounds("flip", "ms", &flips()?));
+    for figure in &figures {
+        println!("{}", figure.line());
     }
-    fs::write(&path, serde_json::to_string_pretty(&figures)?)
-        .with_context(|| format!("write {}", path.display()))?;
-    Ok(())
+    figures::write(&figures::workspace(), "checks", &figures)
 }
 
 struct Measured {
