@@ -67,9 +67,12 @@ impl Relay {
 
     /// Its queue and its control socket are its own: there may be others on this machine.
     fn start(&self) -> Daemon {
+        // Labs have their files below /run.
+        let kept = self.folder.strip_prefix("/run").unwrap().display();
+        let folder = self.folder.display();
         let text = format!(
-            "mount -t tmpfs tmpfs /run && mount -t tmpfs -o mode=711 tmpfs /var/spool/smtpd && exec smtpd -d -f {}/smtpd.conf",
-            self.folder.display()
+            "set -e; mount -t tmpfs tmpfs /mnt; mkdir -p /mnt/{kept}; mount --bind {folder} /mnt/{kept}; mount --rbind /mnt /run\n\
+             mount -t tmpfs -o mode=711 tmpfs /var/spool/smtpd; exec smtpd -d -f {folder}/smtpd.conf"
         );
         let mut command = self.node.command("sh");
         command.args(["-c", &text]);
