@@ -1,4 +1,5 @@
-//! Mail by a real relay, OpenSMTPD: in plain text, by STARTTLS and by TLS with a password, and after it was away.
+//! Mail by real relays: OpenSMTPD in plain text, also after it was away, and aiosmtpd by STARTTLS and by TLS with a
+//! password. (Debian's OpenSMTPD cannot serve TLS: it is not made for OpenSSL 3.)
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,8 +13,8 @@ use nix::sys::signal::Signal;
 const CERTIFICATE: &str = include_str!("../../lb-agent/src/health/https/tests/server.pem");
 const CA: &str = include_str!("../../lb-agent/src/health/https/tests/ca.pem");
 const KEY: &str = include_str!("../../lb-agent/src/health/https/tests/server.key");
-/// `smtpctl encrypt secret`
-const PASSWORD: &str = "$6$SR/7n.VdQRpNV7fL$YWLY/jUODfzkPcfArJ/0sr09sOoJmgpKewL9s0K5R2XPSnaFwN8v4MYCaShwtutZu5md2OZXChmRNt4/bZvXw/";
+/// The relay with TLS, user `lb` and password `secret`.
+const RELAY: &str = include_str!("lab_mail/relay.py");
 
 const RS1: &str = "10.1.0.21:80";
 
@@ -32,7 +33,7 @@ fn write(path: &Path, text: &str, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// OpenSMTPD on the director's own loopback, that keeps all mail for lab.example in a folder.
+/// Both relays on the director's own loopback, which keep all mail for lab.example in a folder.
 struct Relay {
     node: Node,
     folder: PathBuf,
@@ -45,14 +46,10 @@ impl Relay {
         let at = folder.display();
         write(&folder.join("server.pem"), CERTIFICATE, 0o644);
         write(&folder.join("server.key"), KEY, 0o600);
-        write(&folder.join("users"), &format!("lb\t{PASSWORD}\n"), 0o644);
+        write(&folder.join("relay.py"), RELAY, 0o644);
         write(&folder.join("everyone"), "@\tnobody\n", 0o644);
         let conf = format!(
-            "pki mail cert \"{at}/server.pem\"\npki mail key \"{at}/server.key\"\n\
-             table users file:{at}/users\ntable everyone file:{at}/everyone\n\
-             listen on lo port 25 hostname mail.lab.example\n\
-             listen on lo port 587 tls-require pki mail auth <users> hostname mail.lab.example\n\
-             listen on lo port 465 smtps pki mail auth <users> hostname mail.lab.example\n\
+            "table everyone file:{at}/everyone\nlisten on lo port 25 hostname mail.lab.example\n\
              action keep maildir \"{at}/mail/%{{rcpt.user}}\" virtual <everyone>\n\
              match from any for domain \"lab.example\" action keep\n"
         );
@@ -65,7 +62,23 @@ impl Relay {
         }
     }
 
-    /// Its queue and its control socket are its own: there may be others on this machine.
+    /// Starts aiosmtpd, and waits until it listens.
+    fn start_with_tls(&self) -> Daemon {
+        let mut command = self.node.command("/usr/bin/python3");
+        command.arg(self.folder.join("relay.py")).arg(&self.folder);
+        let relay = self.node.spawn("relay", command).unwrap();
+        wait_until(DEADLINE * 2, "the relay to listen", || {
+            let said = relay.log_tail(5);
+            match said.contains("listening") {
+                true => Ok(()),
+                false => Err(said),
+            }
+        })
+        .unwrap();
+        relay
+    }
+
+    /// Starts OpenSMTPD. Its queue and its control socket are its own: there may be others on this machine.
     fn start(&self) -> Daemon {
         // Labs have their files below /run.
         let kept = self.folder.strip_prefix("/run").unwrap().display();
@@ -121,6 +134,7 @@ fn a_change_is_told_in_plain_text_by_starttls_and_by_tls_with_a_password() {
     let lab = Lab::up(&Options { real_servers: 1 }).unwrap();
     let relay = Relay::new(lab.node("lb1"));
     let _smtpd = relay.start();
+    let _relay = relay.start_with_tls();
     let folder = lab.node("lb1").directory().display().to_string();
     let auth = format!("auth = {{ user = \"lb\", password_file = \"{folder}/secret\" }}");
     let plain = config("smtp = \"127.0.0.1:25\"");
@@ -150,14 +164,14 @@ fn a_change_is_told_in_plain_text_by_starttls_and_by_tls_with_a_password() {
     fs::write(director.agent.config(), starttls).unwrap();
     director.agent.restart().unwrap();
     director.servers[0].restart().unwrap();
-    let up = ["service web is up", "with ESMTPSA", "auth=yes user=lb"];
+    let up = ["service web is up", "came by STARTTLS for lb"];
     relay.wait_for_mail("ops", &up, || director.agent.log_tail(5));
 
     fs::write(director.agent.config(), tls).unwrap();
     director.agent.restart().unwrap();
     director.wait_for_state("web", RS1, "up").unwrap();
     director.servers[0].kill();
-    let down = ["service web is down", "with ESMTPSA", "auth=yes user=lb"];
+    let down = ["service web is down", "came by TLS for lb"];
     relay.wait_for_mail("ops", &down, || director.agent.log_tail(5));
 }
 
@@ -186,6 +200,7 @@ fn a_relay_that_is_away_or_not_the_one_it_says_to_be_gets_no_mail_until_that_is_
     relay.wait_for_mail("ops", &both, || director.agent.log_tail(5));
 
     // Its certificate is for another name than this.
+    let _relay = relay.start_with_tls();
     let folder = director.node().directory().display().to_string();
     let wrong_name = config("smtp = \"localhost:465\"\ntls = \"tls\"");
     let wrong_password = config(&format!(

@@ -33,7 +33,7 @@ pub struct Plan {
 type Tool = (&'static str, &'static str);
 
 /// What the lab runs.
-const LAB: [Tool; 7] = [
+const LAB: [Tool; 8] = [
     ("nginx", "nginx"),
     ("curl", "curl"),
     ("ip", "iproute2"),
@@ -41,6 +41,7 @@ const LAB: [Tool; 7] = [
     ("keepalived", "keepalived"),
     ("dnsmasq", "dnsmasq-base"),
     ("smtpd", "opensmtpd"),
+    ("aiosmtpd", "python3-aiosmtpd"),
 ];
 /// What makes and runs the guest's image. The guest sees the host's root, so `modprobe` and `ip` serve inside it too.
 /// QEMU, kernel and busybox are part of the image.
