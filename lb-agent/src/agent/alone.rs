@@ -11,8 +11,8 @@ use crate::{
     network::{Resolver, ResolverOptions},
     vrrp::shell::{FenceSink, InstanceReport, Order, OwnershipSink, Vrrp, Watches},
 };
-use std::{path::Path, time::Instant};
-use tokio::sync::mpsc;
+use std::{path::Path, sync::Arc, time::Instant};
+use tokio::sync::{mpsc, watch};
 
 /// What the loop owns.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ impl Alone {
         let watches = Watches {
             links: resolver.links(),
             addresses: resolver.addresses(),
+            services: watch::channel(Arc::default()).1,
         };
         // There is no data plane to tell.
         let ownership = OwnershipSink::new(|_, _| {});

@@ -4,7 +4,7 @@
 
 use super::context::{Context, Problem};
 use super::model::{
-    Config, Datapath, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler, Service,
+    Config, Datapath, Listen, MailEvent, Mode, NatSource, Protocol, RealServer, Scheduler, Service,
     SyncGroup, Via, Vrrp, VrrpNotify,
 };
 
@@ -15,7 +15,7 @@ type Rule<T> = (&'static str, fn(&T) -> bool, &'static str);
 const GLOBAL: &[Rule<Config>] = &[
     ("datapath", |c| c.datapath == Datapath::Ipvs, "IPVS"),
     ("control.http", |c| c.control.http.is_some(), "the HTTP listener"),
-    ("mail", |c| c.mail.is_some(), "mail"),
+    ("mail.on", |c| mails_about_vrrp(c), "mail about VRRP"),
     ("sync", |c| c.sync.is_some(), "sharing flows with other directors"),
     ("ipvs.sync_daemon", |c| c.ipvs.sync_daemon.is_some(), "IPVS"),
     ("ipvs.timeouts", |c| c.ipvs.timeouts.is_some(), "IPVS"),
@@ -36,14 +36,12 @@ const VRRP: &[Rule<Vrrp>] = &[
     ("accept", |v| !v.accept, "a master that accepts nothing"),
     ("virtual_mac", |v| v.virtual_mac, "virtual MAC addresses"),
     ("track_scripts", |v| !v.track_scripts.is_empty(), "tracked scripts"),
-    ("track_services", |v| !v.track_services.is_empty(), "tracked services"),
     ("notify", |v| v.notify != VrrpNotify::default(), "notification"),
 ];
 
 #[rustfmt::skip]
 const SYNC_GROUP: &[Rule<SyncGroup>] = &[
     ("track_scripts", |g| !g.track_scripts.is_empty(), "tracked scripts"),
-    ("track_services", |g| !g.track_services.is_empty(), "tracked services"),
     ("notify", |g| g.notify != VrrpNotify::default(), "notification"),
 ];
 
@@ -52,19 +50,16 @@ const SERVICE: &[Rule<Service>] = &[
     ("fwmark", |s| matches!(s.listen, Listen::Fwmark(_)), "services of a firewall mark"),
     ("protocol", |s| s.protocol == Protocol::Sctp, "SCTP"),
     ("mode", |s| s.mode == Mode::Nat, "mode nat"),
-    ("mode", |s| s.mode == Mode::Local, "mode local"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
     ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
     ("persistence", |s| s.persistence.is_some(), "persistence"),
     ("one_packet", |s| s.one_packet, "scheduling each packet by itself"),
-    ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
     ("source", |s| s.source != NatSource::Keep, "mode nat"),
     ("nat_direct", |s| !s.nat_direct.is_empty(), "mode nat"),
 ];
 
 #[rustfmt::skip]
 const REAL_SERVER: &[Rule<RealServer>] = &[
-    ("on_failure", |r| r.on_failure != OnFailure::Remove, "draining a failed real server"),
     ("max_connections", |r| r.max_connections != 0, "limits of connections"),
     ("min_connections", |r| r.min_connections != 0, "limits of connections"),
 ];
@@ -74,6 +69,11 @@ const REAL_SERVER: &[Rule<RealServer>] = &[
 const CHECK: &[Rule<RealServer>] = &[
     ("check.via", |r| r.check.via != Via::Direct, "checks through the virtual address"),
 ];
+
+fn mails_about_vrrp(config: &Config) -> bool {
+    let mail = config.mail.as_ref();
+    !config.vrrp.is_empty() && mail.is_some_and(|mail| mail.on.contains(&MailEvent::Vrrp))
+}
 
 /// Reports everything in `config` that is not built yet.
 pub(super) fn refuse(cx: &Context, config: &Config) {

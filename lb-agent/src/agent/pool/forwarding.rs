@@ -7,7 +7,7 @@ use crate::{
     network::{self, NextHops},
 };
 use ipnet::IpNet;
-use lb_common::{BackendState, Mode, Tenure};
+use lb_common::{BackendState, Mode};
 use std::net::IpAddr;
 
 /// How packets get to real servers that are other hosts.
@@ -33,18 +33,20 @@ pub struct Receiver {
     pub weight: u16,
     /// What health says.
     pub state: BackendState,
-    /// What becomes of its flows, as far as the operator says.
-    pub tenure: Tenure,
+    /// What is wished for its flows: that they stay (until then, where that is said), are held for a while should it come
+    /// back, or are released.
+    pub term: Term,
 }
 
 impl Forwarding {
-    /// That of a service.
-    pub fn of(service: &config::Service) -> Self {
+    /// That of a service; `None`: its packets are the host's own business.
+    pub fn of(service: &config::Service) -> Option<Self> {
         match service.mode {
-            config::Mode::Tun => Self::Tunnel {
+            config::Mode::Tun => Some(Self::Tunnel {
                 source: service.tun_source,
-            },
-            config::Mode::Dr | config::Mode::Nat | config::Mode::Local => Self::Direct,
+            }),
+            config::Mode::Dr | config::Mode::Nat => Some(Self::Direct),
+            config::Mode::Local => None,
         }
     }
 
@@ -91,10 +93,7 @@ impl Forwarding {
             tunnel_source,
             weight: to.weight,
             state: to.state,
-            term: Term {
-                tenure: to.tenure,
-                until_s: None,
-            },
+            term: to.term,
             next_hop,
         }
     }

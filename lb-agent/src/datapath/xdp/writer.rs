@@ -198,6 +198,16 @@ impl Writer {
         &self.maps
     }
 
+    /// The id of the service with one of these keys, if packets meet it.
+    pub fn service_id(&self, keys: &[lb_common::ServiceKey]) -> Option<u16> {
+        let live = self.live();
+        let places = 0..self.maps.capacity().services;
+        let mut entries = places.filter_map(|place| self.maps.services.read(live.place(place)));
+        entries
+            .find(|entry: &Service| entry.id != 0 && keys.contains(&entry.key()))
+            .map(|entry| entry.id)
+    }
+
     fn service_ids(&self) -> HashMap<lb_common::ServiceKey, u16> {
         self.occupied(self.live().bank())
             .services

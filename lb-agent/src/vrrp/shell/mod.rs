@@ -11,7 +11,7 @@ mod plan;
 mod report;
 mod socket;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -92,7 +92,12 @@ pub struct Watches {
     pub links: watch::Receiver<Arc<Links>>,
     /// Its addresses.
     pub addresses: watch::Receiver<Arc<HostAddresses>>,
+    /// Its services.
+    pub services: watch::Receiver<Arc<Services>>,
 }
+
+/// Whether services have enough that lives, by name.
+pub type Services = BTreeMap<String, bool>;
 
 /// What an operator may want of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,7 +214,9 @@ fn host_thread(
         let kept = plan.left_behind(&present);
         let frames = FrameSocket::open().map_err(VrrpError::Frames)?;
         let instances = plan.instances.clone();
-        let Watches { links, addresses } = watches;
+        let Watches {
+            links, addresses, ..
+        } = watches;
         let host = Host::new(
             instances, &present, netlink, frames, ownership, links, addresses,
         );
@@ -246,10 +253,11 @@ fn election_thread(
         Err(error) => return drop(ready.send(Err(error))),
     };
     runtime.block_on(async {
-        let mut elections = match Elections::open(plan, watches.links, jobs, fence) {
-            Ok(elections) => elections,
-            Err(error) => return drop(ready.send(Err(error))),
-        };
+        let mut elections =
+            match Elections::open(plan, watches.links, watches.services, jobs, fence) {
+                Ok(elections) => elections,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
         elections.start(&left_behind).await;
         if ready.send(Ok(())).is_ok() {
             elections.run(inbox).await;
