@@ -13,6 +13,11 @@ pub const IPV4: u8 = 4;
 /// The family's mark in a tuple: IPv6.
 pub const IPV6: u8 = 6;
 
+/// Beside the family's mark: the key is a source, see [`reply`].
+const REPLY: u8 = 0x80;
+/// Beside the family's mark: the key is an address of the host itself, see [`local`].
+const LOCAL: u8 = 0x40;
+
 /// What a packet is looked up by: destination address, destination port, protocol and family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceKey {
@@ -38,6 +43,18 @@ pub const fn any_port(tuple: u32) -> u32 {
 #[inline(always)]
 pub const fn address_only(family: u8) -> u32 {
     (family as u32) << 24
+}
+
+/// The tuple under which replies of a real server are known; `port_be` is the port that they come from.
+#[inline(always)]
+pub const fn reply(port_be: u16, protocol: u8, family: u8) -> u32 {
+    tuple(port_be, protocol, family | REPLY)
+}
+
+/// The tuple under which an address of the host itself is stored.
+#[inline(always)]
+pub const fn local(family: u8) -> u32 {
+    address_only(family | LOCAL)
 }
 
 impl ServiceKey {
@@ -68,6 +85,11 @@ impl ServiceKey {
     /// The port in host order; 0: every port.
     pub const fn port(&self) -> u16 {
         u16::from_be(self.tuple as u16)
+    }
+
+    /// The family's mark, with what is beside it.
+    pub const fn family(&self) -> u8 {
+        (self.tuple >> 24) as u8
     }
 
     /// The IP protocol number.
@@ -119,6 +141,13 @@ mod tests {
             prop_assert_eq!(any_port(exact) == exact, port == 0);
             prop_assert_ne!(address_only(family), any_port(exact));
             prop_assert_ne!(address_only(family), 0);
+            let marked = [reply(port.to_be(), protocol, family), local(family)];
+            prop_assert_ne!(marked[0], marked[1]);
+            for marked in marked {
+                for plain in [IPV4, IPV6].map(|family| [exact, any_port(exact), address_only(family)]).concat() {
+                    prop_assert_ne!(marked, plain);
+                }
+            }
         }
     }
 

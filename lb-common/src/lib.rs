@@ -15,6 +15,7 @@ pub mod hash;
 pub mod key;
 pub mod layout;
 pub mod reason;
+pub mod route;
 pub mod service;
 pub mod slot;
 
@@ -24,6 +25,7 @@ pub use counter::Counter;
 pub use key::{Address, ServiceKey};
 pub use layout::LAYOUT_VERSION;
 pub use reason::Reason;
+pub use route::Route;
 pub use service::Service;
 pub use slot::Slot;
 

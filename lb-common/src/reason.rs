@@ -65,6 +65,8 @@ reasons! {
     NotOwner = 6, "not_owner", Passed, counted: true;
     /// A fragment without a transport header: it cannot be told where its first one went.
     LaterFragment = 7, "later_fragment", Passed, counted: true;
+    /// A NAT real server's reply, sent to its client from the virtual address.
+    Replied = 8, "replied", Forwarded, counted: true;
     /// Not the owner, but the address is still on this host, whose stack would answer with a reset.
     NotOwnerStillLocal = 16, "not_owner_still_local", Dropped, counted: true;
     /// TTL or hop limit would reach zero here, and the sender was not told: it was told enough, or is nobody to tell.
@@ -85,6 +87,12 @@ reasons! {
     Inconsistent = 24, "inconsistent", Dropped, counted: true;
     /// Too large for the way to the real server, and the sender was not told: it was told enough, or is nobody to tell.
     TooLarge = 25, "too_large", Dropped, counted: true;
+    /// A NAT real server's reply, for whose client the kernel has a route but no neighbour entry yet.
+    ClientUnresolved = 26, "client_unresolved", Dropped, counted: true;
+    /// A NAT real server's reply, for whose client the kernel has no route.
+    ClientUnreachable = 27, "client_unreachable", Dropped, counted: true;
+    /// A NAT real server's reply, on an interface where the kernel's forwarding (`ip_forward`) is off.
+    ForwardingDisabled = 28, "forwarding_disabled", Dropped, counted: true;
     /// TTL or hop limit would reach zero here: the sender was told so ("time exceeded").
     AnsweredTtlExpired = 40, "answered_ttl_expired", Answered, counted: true;
     /// Too large for the way to the real server: the sender was told so ("fragmentation needed", "packet too big").

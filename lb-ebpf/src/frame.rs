@@ -67,6 +67,12 @@ impl Frame {
         unsafe { (*self.ctx).ingress_ifindex }
     }
 
+    /// What helpers are called with.
+    #[inline(always)]
+    pub fn context(self) -> *mut xdp_md {
+        self.ctx
+    }
+
     #[inline(always)]
     fn start(self) -> usize {
         // SAFETY: as above; the verifier knows the field as a packet pointer.

@@ -31,6 +31,15 @@ pub struct Ipv4 {
     offset: usize,
 }
 
+impl Ipv4 {
+    #[inline(always)]
+    fn readdressed(&self, old: u32, new: u32) {
+        let difference = checksum::difference(old, new);
+        self.header
+            .set_u16::<10>(checksum::replaced(self.header.u16::<10>(), difference));
+    }
+}
+
 impl Network for Ipv4 {
     const FAMILY: u8 = key::IPV4;
     const ETHER_TYPE: u16 = ethernet::IPV4;
@@ -48,6 +57,11 @@ impl Network for Ipv4 {
     #[inline(always)]
     fn folded_destination(&self) -> u32 {
         self.header.u32::<16>()
+    }
+
+    #[inline(always)]
+    fn folded_source(&self) -> u32 {
+        self.header.u32::<12>()
     }
 
     #[inline(always)]
@@ -80,6 +94,23 @@ impl Network for Ipv4 {
     #[inline(always)]
     fn is_for(&self, service: &Service) -> bool {
         service.address[0] == self.header.u32::<16>()
+    }
+
+    #[inline(always)]
+    fn is_from(&self, service: &Service) -> bool {
+        service.address[0] == self.header.u32::<12>()
+    }
+
+    #[inline(always)]
+    fn set_source(&self, address: &Address) {
+        self.readdressed(self.header.u32::<12>(), address[0]);
+        self.header.set_u32::<12>(address[0]);
+    }
+
+    #[inline(always)]
+    fn set_destination(&self, address: &Address) {
+        self.readdressed(self.header.u32::<16>(), address[0]);
+        self.header.set_u32::<16>(address[0]);
     }
 
     #[inline(always)]

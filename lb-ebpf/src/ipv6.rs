@@ -57,6 +57,11 @@ impl Network for Ipv6 {
     }
 
     #[inline(always)]
+    fn folded_source(&self) -> u32 {
+        hash::fold(&self.source())
+    }
+
+    #[inline(always)]
     fn payload(&self, frame: Frame, fault: &mut Reason) -> Option<Payload> {
         *fault = Reason::Truncated;
         let end = self.offset + HEADER + u16::from_be(self.header.u16::<4>()) as usize;
@@ -85,11 +90,28 @@ impl Network for Ipv6 {
 
     #[inline(always)]
     fn is_for(&self, service: &Service) -> bool {
-        let destination = self.destination();
-        service.address[3] == destination[3]
-            && service.address[2] == destination[2]
-            && service.address[1] == destination[1]
-            && service.address[0] == destination[0]
+        are_equal(&service.address, &self.destination())
+    }
+
+    #[inline(always)]
+    fn is_from(&self, service: &Service) -> bool {
+        are_equal(&service.address, &self.source())
+    }
+
+    #[inline(always)]
+    fn set_source(&self, address: &Address) {
+        self.header.set_u32::<8>(address[0]);
+        self.header.set_u32::<12>(address[1]);
+        self.header.set_u32::<16>(address[2]);
+        self.header.set_u32::<20>(address[3]);
+    }
+
+    #[inline(always)]
+    fn set_destination(&self, address: &Address) {
+        self.header.set_u32::<24>(address[0]);
+        self.header.set_u32::<28>(address[1]);
+        self.header.set_u32::<32>(address[2]);
+        self.header.set_u32::<36>(address[3]);
     }
 
     #[inline(always)]
@@ -160,6 +182,12 @@ impl Network for Ipv6 {
     fn decrement_ttl(&self) {
         self.header.set_u8::<7>(self.ttl() - 1);
     }
+}
+
+/// The last words first: addresses of one network differ there.
+#[inline(always)]
+fn are_equal(one: &Address, other: &Address) -> bool {
+    one[3] == other[3] && one[2] == other[2] && one[1] == other[1] && one[0] == other[0]
 }
 
 #[inline(always)]

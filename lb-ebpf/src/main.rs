@@ -11,13 +11,16 @@
 mod bench;
 mod direct;
 mod ethernet;
+mod fragment;
 mod frame;
 mod ipv4;
 mod ipv6;
 mod limit;
 mod maps;
+mod nat;
 mod network;
 mod refusal;
+mod route;
 mod select;
 mod stats;
 mod transport;
@@ -41,6 +44,7 @@ use vip::ControlBlock;
 
 /// Balances packets to virtual addresses; everything else is passed to the host.
 #[xdp(frags)]
+#[inline(always)]
 pub fn lb(ctx: XdpContext) -> u32 {
     balance(&ctx).conclude()
 }
@@ -64,24 +68,28 @@ fn balance(ctx: &XdpContext) -> Verdict {
 fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verdict> {
     let control = ControlBlock::get().ok_or(Verdict::of(Reason::Inconsistent))?;
     let header = N::parse(frame, ethernet.payload).ok_or(Verdict::of(Reason::NotBalanced))?;
-    vip::filter(control, &header)?;
+    if !vip::may_be_ours(control, header.folded_destination()) {
+        return nat::reply(control, frame, &header);
+    }
 
     let opaque = |reason| vip::opaque(control, &header, reason);
     let mut fault = Reason::Truncated;
     let payload = header
         .payload(frame, &mut fault)
         .ok_or_else(|| opaque(fault))?;
+    if payload.fragment == FragmentPart::First {
+        return Ok(Verdict::of_word(fragment::first::<N>(frame)));
+    }
     let ports = Ports::parse(frame, &payload).map_err(opaque)?;
 
     let flow = header.flow_hash(ports.0, payload.protocol);
     let live = control.live();
-    let tuple = key::tuple(ports.destination_be(), payload.protocol, N::FAMILY);
-    let service = vip::service(control, live, &header, tuple)?;
     let ingress = frame.ingress_ifindex();
+    let tuple = key::tuple(ports.destination_be(), payload.protocol, N::FAMILY);
+    let Some(service) = vip::service(control, live, &header, tuple) else {
+        return nat::reply(control, frame, &header);
+    };
     vip::ownership(control, &ethernet, ingress, service)?;
-    if payload.fragment == FragmentPart::First {
-        return Err(Verdict::of_service(Reason::Fragment, service.id));
-    }
 
     let Selected { id, backend } = select::backend(live, service, flow)?;
     let counter = BACKEND_COUNTERS.get_ptr_mut(id);
@@ -105,6 +113,7 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
             stats::count(counter, len);
             tunnel::forward(&packet, backend, flow, way)
         }
+        Ok(Mode::Nat) => nat::forward(&packet, &payload, ports, id, backend),
         // A real server that is this very host: its packets go up.
         Ok(Mode::Local) => {
             stats::count(counter, len);

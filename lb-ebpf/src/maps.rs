@@ -6,7 +6,7 @@ use aya_ebpf::{
     btf_maps::{Array, PerCpuArray},
     macros::btf_map,
 };
-use lb_common::{Backend, Control, Counter, Service};
+use lb_common::{Backend, Control, Counter, Route, Service, route};
 
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h).
 const MMAPABLE: usize = 1 << 10;
@@ -41,6 +41,10 @@ pub static REASON_COUNTERS: PerCpuArray<u64, 16384> = PerCpuArray::new();
 /// When each kind of error may be told again, see [`crate::limit`]. Key: the kind. Written and read here only.
 #[btf_map]
 pub static LIMITS: PerCpuArray<u64, 2> = PerCpuArray::new();
+
+/// The ways to clients that a CPU remembers. Key: [`route::place`]. Written and read here only.
+#[btf_map]
+pub static ROUTES: PerCpuArray<Route, { route::ROUTES as usize }> = PerCpuArray::new();
 
 /// Entries of one bank of [`SERVICES`], a power of two.
 #[unsafe(no_mangle)]

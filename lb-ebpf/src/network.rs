@@ -21,13 +21,25 @@ pub trait Network: Copy {
     /// The destination address folded to one word, see [`lb_common::hash::fold`].
     fn folded_destination(&self) -> u32;
 
+    /// The source address folded, likewise.
+    fn folded_source(&self) -> u32;
+
     /// Where the transport header is, options and extension headers skipped. `None`: that cannot be told, and `fault` is
     /// why. No `Result`: in it the reason would share its place with an offset, which the compiler then takes apart into
     /// bytes, and the verifier of 6.1 knows no bound of what is put together again.
     fn payload(&self, frame: Frame, fault: &mut Reason) -> Option<Payload>;
 
-    /// Whether a service entry has this destination address.
+    /// Whether an entry of the service table has this destination address.
     fn is_for(&self, service: &Service) -> bool;
+
+    /// Whether an entry of the service table has this source address.
+    fn is_from(&self, service: &Service) -> bool;
+
+    /// Writes another source address, and keeps the header's own checksum right.
+    fn set_source(&self, address: &Address);
+
+    /// Writes another destination address, likewise.
+    fn set_destination(&self, address: &Address);
 
     /// Hash of the flow; `ports` in wire order.
     fn flow_hash(&self, ports: u32, protocol: u8) -> u32;

@@ -49,6 +49,18 @@ impl Verdict {
         }
     }
 
+    /// The word, for functions that are not inlined: they return nothing else that every kernel's BTF can describe.
+    #[inline(always)]
+    pub fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The verdict of a word.
+    #[inline(always)]
+    pub fn of_word(word: u64) -> Self {
+        Self(word)
+    }
+
     /// Counts the reason and gives the kernel its answer.
     #[inline(always)]
     pub fn conclude(self) -> u32 {

@@ -74,14 +74,12 @@ impl ControlBlock {
     }
 }
 
-/// Lets the host's own traffic go, at the price of one look into a bitmap.
+/// Whether an address, given folded, may be one of ours, or one of a NAT real server's: one look into a bitmap lets the
+/// host's own traffic go.
 #[inline(always)]
-pub fn filter<N: Network>(control: ControlBlock, header: &N) -> Result<(), Verdict> {
-    let (word, bit) = filter::position(header.folded_destination());
-    if control.filter_word(word) >> bit & 1 == 0 {
-        return Err(Verdict::of(Reason::NotAService));
-    }
-    Ok(())
+pub fn may_be_ours(control: ControlBlock, folded: u32) -> bool {
+    let (word, bit) = filter::position(folded);
+    control.filter_word(word) >> bit & 1 != 0
 }
 
 /// The service of this destination and `tuple`: its own port's, else that of every port.
@@ -91,11 +89,60 @@ pub fn service<N: Network>(
     live: Live,
     header: &N,
     tuple: u32,
-) -> Result<&'static Service, Verdict> {
-    if let Some(service) = entry(control, live, header, tuple) {
-        return Ok(service);
+) -> Option<&'static Service> {
+    entry::<N, Destination>(control, live, header, tuple)
+        .or_else(|| entry::<N, Destination>(control, live, header, key::any_port(tuple)))
+}
+
+/// Which virtual address and port replies from this source are to come from.
+#[inline(always)]
+pub fn mapping<N: Network>(
+    control: ControlBlock,
+    live: Live,
+    header: &N,
+    tuple: u32,
+) -> Option<&'static Service> {
+    entry::<N, Source>(control, live, header, tuple)
+}
+
+/// Whether the destination is an address of the host itself.
+#[inline(always)]
+pub fn is_local<N: Network>(control: ControlBlock, live: Live, header: &N) -> bool {
+    entry::<N, Destination>(control, live, header, key::local(N::FAMILY)).is_some()
+}
+
+/// The end of a packet's way by which an entry is looked up.
+trait End<N: Network> {
+    fn folded(header: &N) -> u32;
+    fn is_of(header: &N, entry: &Service) -> bool;
+}
+
+struct Destination;
+
+impl<N: Network> End<N> for Destination {
+    #[inline(always)]
+    fn folded(header: &N) -> u32 {
+        header.folded_destination()
     }
-    entry(control, live, header, key::any_port(tuple)).ok_or(Verdict::of(Reason::NotAService))
+
+    #[inline(always)]
+    fn is_of(header: &N, entry: &Service) -> bool {
+        header.is_for(entry)
+    }
+}
+
+struct Source;
+
+impl<N: Network> End<N> for Source {
+    #[inline(always)]
+    fn folded(header: &N) -> u32 {
+        header.folded_source()
+    }
+
+    #[inline(always)]
+    fn is_of(header: &N, entry: &Service) -> bool {
+        header.is_from(entry)
+    }
 }
 
 /// The verdict on a packet whose transport header cannot be found: a reason to drop holds only for an address that is
@@ -113,7 +160,7 @@ pub fn opaque<N: Network>(control: ControlBlock, header: &N, reason: Reason) -> 
 #[cold]
 #[inline(never)]
 fn has_entry<N: Network>(control: ControlBlock, header: N) -> bool {
-    entry(
+    entry::<N, Destination>(
         control,
         control.live(),
         &header,
@@ -129,28 +176,29 @@ const FAR: Range<u32> = NEAR.end..service::MAX_PROBES;
 
 /// Probes the service table; the agent keeps every key within [`service::MAX_PROBES`] places of its home.
 #[inline(always)]
-fn entry<N: Network>(
+fn entry<N: Network, E: End<N>>(
     control: ControlBlock,
     live: Live,
     header: &N,
     tuple: u32,
 ) -> Option<&'static Service> {
-    let home = hash::service(
-        header.folded_destination(),
-        tuple,
-        control.seed(live.bank()),
-    );
-    match probe(live, header, tuple, home, NEAR) {
+    let home = hash::service(E::folded(header), tuple, control.seed(live.bank()));
+    match probe::<N, E>(live, header, tuple, home, NEAR) {
         Probe::Found(service) => Some(service),
         Probe::Free => None,
-        Probe::Full => far_entry(live, *header, tuple, home),
+        Probe::Full => far_entry::<N, E>(live, *header, tuple, home),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn far_entry<N: Network>(live: Live, header: N, tuple: u32, home: u32) -> Option<&'static Service> {
-    match probe(live, &header, tuple, home, FAR) {
+fn far_entry<N: Network, E: End<N>>(
+    live: Live,
+    header: N,
+    tuple: u32,
+    home: u32,
+) -> Option<&'static Service> {
+    match probe::<N, E>(live, &header, tuple, home, FAR) {
         Probe::Found(service) => Some(service),
         Probe::Free | Probe::Full => None,
     }
@@ -166,12 +214,18 @@ enum Probe {
 }
 
 #[inline(always)]
-fn probe<N: Network>(live: Live, header: &N, tuple: u32, home: u32, places: Range<u32>) -> Probe {
+fn probe<N: Network, E: End<N>>(
+    live: Live,
+    header: &N,
+    tuple: u32,
+    home: u32,
+    places: Range<u32>,
+) -> Probe {
     for place in places {
         let Some(found) = at(live, home.wrapping_add(place)) else {
             return Probe::Free;
         };
-        if found.tuple == tuple && header.is_for(found) {
+        if found.tuple == tuple && E::is_of(header, found) {
             return Probe::Found(found);
         }
         if found.tuple == 0 {
@@ -220,11 +274,17 @@ pub fn ownership(
 /// could bear.
 #[inline(always)]
 fn station(control: ControlBlock, ifindex: u32) -> u64 {
+    interface(control, ifindex).map_or(u64::MAX, |interface| interface.station.mac())
+}
+
+/// The interface with this index, if the agent entered it.
+#[inline(always)]
+pub fn interface(control: ControlBlock, ifindex: u32) -> Option<&'static Interface> {
     for probe in 0..INTERFACE_PROBES as u32 {
         let interface = control.interface(ifindex.wrapping_add(probe));
         if interface.ifindex == ifindex {
-            return interface.station.mac();
+            return Some(interface);
         }
     }
-    u64::MAX
+    None
 }

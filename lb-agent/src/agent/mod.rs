@@ -24,7 +24,7 @@ use crate::{
     },
     datapath::{Desired, xdp::Datapath},
     health,
-    network::{Links, Netlink, NextHops, Resolver},
+    network::{HostAddresses, Links, Netlink, NextHops, Resolver},
     sys::grace::Grace,
 };
 use interfaces::Interfaces;
@@ -54,6 +54,7 @@ pub struct Agent {
     resolver: Resolver,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
+    addresses: watch::Receiver<Arc<HostAddresses>>,
     checks: health::Driver,
     events: mpsc::Receiver<health::Event>,
     requests: mpsc::Receiver<Asked>,
@@ -103,6 +104,7 @@ impl Agent {
                 }
                 Ok(()) = self.next_hops.changed() => self.on_next_hops(),
                 Ok(()) = self.links.changed() => self.on_links().await,
+                Ok(()) = self.addresses.changed() => self.is_dirty = true,
                 Some((request, answer)) = self.requests.recv() => {
                     // Fails only where the client has gone.
                     let _ = answer.send(self.answer(request));
@@ -187,7 +189,8 @@ impl Agent {
             &next_hops,
             &self.links.borrow(),
         );
-        self.pool.desired(&next_hops, devices)
+        let addresses = Arc::clone(&self.addresses.borrow_and_update());
+        self.pool.desired(&next_hops, devices, &addresses)
     }
 
     /// Commits what has changed, unless the bank to write may still be read: then the end of the grace period comes here

@@ -10,7 +10,7 @@ use crate::{
         xdp::{Demand, Inheritance},
     },
     health::{Event, Spec, State, Target, TargetId, Timing},
-    network::{self, NextHops},
+    network::{self, HostAddresses, NextHops},
 };
 use ipnet::IpNet;
 use lb_common::{BackendState, Mode, ServiceKey, control::ALWAYS_OWNED, key};
@@ -49,6 +49,7 @@ pub struct PoolService {
 #[derive(Clone, Copy, Debug)]
 enum Forwarding {
     Direct,
+    Translation,
     /// `source`: as configured.
     Tunnel {
         source: Option<IpNet>,
@@ -71,6 +72,9 @@ pub struct PoolRealServer {
     /// Its check; `None`: always up.
     pub target: Option<Target>,
 }
+
+/// Addresses of the host itself that the service table has room for, besides those of services.
+const HOST_ADDRESSES: u32 = 64;
 
 /// The last table that was built, and from what.
 #[derive(Debug, Default)]
@@ -154,11 +158,12 @@ impl Pool {
     /// What the tables take at most.
     pub fn demand(&self) -> Demand {
         Demand {
-            services: self
-                .services
-                .iter()
-                .map(|service| service.keys.len() as u32 * 2)
-                .sum(),
+            services: self.services.iter().map(PoolService::entries).sum::<u32>()
+                + if self.services.iter().any(PoolService::translates) {
+                    HOST_ADDRESSES
+                } else {
+                    0
+                },
             backends: self.real_servers().count() as u32,
             slots: self
                 .services
@@ -184,14 +189,26 @@ impl Pool {
         changed.then(|| (service, &service.real_servers[position]))
     }
 
-    /// What the data plane is to do, given where the real servers are.
-    pub fn desired(&mut self, next_hops: &NextHops, devices: Vec<Device>) -> Desired {
+    /// What the data plane is to do, given where the real servers are and which addresses the host has.
+    pub fn desired(
+        &mut self,
+        next_hops: &NextHops,
+        devices: Vec<Device>,
+        addresses: &HostAddresses,
+    ) -> Desired {
+        let translates = self.services.iter().any(PoolService::translates);
+        let local = addresses.iter().filter(|_| translates);
+        let local = local.map(|own| own.address).collect();
         let services = self
             .services
             .iter_mut()
             .map(|service| service.desired(next_hops))
             .collect();
-        Desired { services, devices }
+        Desired {
+            services,
+            devices,
+            local,
+        }
     }
 
     fn real_servers(&self) -> impl Iterator<Item = &PoolRealServer> {
@@ -239,7 +256,8 @@ impl PoolService {
                 config::Mode::Tun => Forwarding::Tunnel {
                     source: service.tun_source,
                 },
-                config::Mode::Dr | config::Mode::Nat | config::Mode::Local => Forwarding::Direct,
+                config::Mode::Nat => Forwarding::Translation,
+                config::Mode::Dr | config::Mode::Local => Forwarding::Direct,
             },
             real_servers: service
                 .real_servers
@@ -249,6 +267,21 @@ impl PoolService {
             table_size,
             table: CachedTable::default(),
         })
+    }
+
+    /// Whether replies of its real servers pass here.
+    fn translates(&self) -> bool {
+        matches!(self.forwarding, Forwarding::Translation)
+    }
+
+    /// Entries of the service table that it takes: its listen addresses, each address by itself, and what replies are known
+    /// by.
+    fn entries(&self) -> u32 {
+        let replies = match self.translates() {
+            true => self.keys.len() * self.real_servers.len(),
+            false => 0,
+        };
+        (self.keys.len() * 2 + replies) as u32
     }
 
     fn desired(&mut self, next_hops: &NextHops) -> Service {
@@ -342,6 +375,7 @@ impl PoolRealServer {
     fn desired(&self, forwarding: Forwarding, next_hops: &NextHops) -> RealServer {
         let mode = match forwarding {
             Forwarding::Direct => Mode::Dr,
+            Forwarding::Translation => Mode::Nat,
             Forwarding::Tunnel { .. } => Mode::Tun,
         };
         let (mode, next_hop, own_address) = match next_hops.get(&self.address) {
@@ -366,7 +400,7 @@ impl PoolRealServer {
                 .filter(|source| source.addr().is_ipv4() == self.address.is_ipv4())
                 .map(TunnelSource::within)
                 .or(own_address.map(TunnelSource::fixed)),
-            Forwarding::Direct | Forwarding::Tunnel { .. } => None,
+            Forwarding::Direct | Forwarding::Translation | Forwarding::Tunnel { .. } => None,
         };
         // Nobody could answer a packet from nowhere.
         let next_hop = if mode == Mode::Tun && tunnel_source.is_none() {

@@ -133,6 +133,7 @@ impl Agent {
         };
         ServiceStatus {
             name: service.name.clone(),
+            replies: found.replies,
             state: if found.slots > 0 { "up" } else { "down" }.to_owned(),
             listen,
             packets: found

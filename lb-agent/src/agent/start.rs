@@ -174,6 +174,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         started: Instant::now(),
         next_hops: resolver.next_hops(),
         links: resolver.links(),
+        addresses: resolver.addresses(),
         pool,
         datapath,
         interfaces,
@@ -222,12 +223,13 @@ async fn bring_up(
         .map_err(DatapathError::Grace)?;
     datapath.writer().grace_passed();
     let links = netlink.links().await?;
+    let addresses = netlink.addresses().await?;
     let attach_to = chosen.iter().map(|link| link.index).collect();
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
     datapath
         .writer()
-        .commit(&pool.desired(&next_hops, devices))
+        .commit(&pool.desired(&next_hops, devices, &addresses))
         .map_err(DatapathError::Commit)?;
     datapath.carry_counters().map_err(DatapathError::Maps)?;
     interfaces.attach(&links, datapath, netlink).await?;

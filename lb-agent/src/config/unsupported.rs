@@ -2,6 +2,9 @@
 //!
 //! Whoever builds a feature deletes its lines here. A key that has its default value never meets a rule.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::context::{Context, Problem};
@@ -41,7 +44,6 @@ const SERVICE: &[Rule<Service>] = &[
     ("fwmark", |s| matches!(s.listen, Listen::Fwmark(_)), "services of a firewall mark"),
     ("protocol", |s| s.protocol == Protocol::Sctp, "SCTP"),
     ("vrrp", |s| s.vrrp.is_some(), "services that follow a VRRP instance"),
-    ("mode", |s| s.mode == Mode::Nat, "mode nat"),
     ("mode", |s| s.mode == Mode::Local, "mode local"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
     ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
@@ -60,8 +62,9 @@ const SERVICE: &[Rule<Service>] = &[
     ("idle_timeout.udp", |s| s.idle_timeout.udp != secs(300), "timeouts of flows"),
     ("start_down", |s| s.start_down, "starting with real servers down"),
     ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
-    ("source", |s| s.source != NatSource::Keep, "mode nat"),
-    ("nat_direct", |s| !s.nat_direct.is_empty(), "mode nat"),
+    ("source", |s| s.source != NatSource::Keep, "masquerading"),
+    ("nat_direct", |s| !s.nat_direct.is_empty(), "prefixes that mode nat leaves alone"),
+    ("listen", |s| s.mode == Mode::Nat && s.listen.addresses().iter().any(|a| a.port() == 0), "mode nat on every port"),
     ("notify.up", |s| s.notify.up.is_some(), "notification"),
     ("notify.down", |s| s.notify.down.is_some(), "notification"),
     ("notify.real_server_up", |s| s.notify.real_server_up.is_some(), "notification"),
@@ -103,7 +106,10 @@ const fn secs(secs: u64) -> Duration {
 
 /// Reports everything in `config` that is not built yet.
 pub(super) fn refuse(cx: &Context, config: &Config) {
-    let refused = Refused { cx };
+    let refused = Refused {
+        cx,
+        replies: RefCell::default(),
+    };
     for (key, _, what) in GLOBAL.iter().filter(|(_, met, _)| met(config)) {
         refused.at(key, what);
     }
@@ -119,6 +125,8 @@ pub(super) fn refuse(cx: &Context, config: &Config) {
 
 struct Refused<'a> {
     cx: &'a Context,
+    /// The virtual address that each port of a NAT real server replies from.
+    replies: RefCell<HashMap<(Protocol, SocketAddr), SocketAddr>>,
 }
 
 impl Refused<'_> {
@@ -127,6 +135,26 @@ impl Refused<'_> {
         if !self.cx.is_faulty(key) {
             let problem = Problem::new(format!("not supported yet: {what}"));
             self.cx.error_at(key, problem);
+        }
+    }
+
+    /// A reply is known by the real server's port that it comes from: one port, one virtual address.
+    fn replies(&self, service: &Service) {
+        if service.mode != Mode::Nat {
+            return;
+        }
+        for real_server in &service.real_servers {
+            for listen in service.listen.addresses() {
+                let port = real_server.port.unwrap_or(listen.port());
+                let source = (service.protocol, SocketAddr::new(real_server.address, port));
+                let first = *self.replies.borrow_mut().entry(source).or_insert(*listen);
+                if first != *listen {
+                    self.at(
+                        &format!("service.{}.real_server.{}.address", service.name, real_server.endpoint()),
+                        &format!("mode nat with two virtual addresses, {first} and {listen}, before one port of a real server"),
+                    );
+                }
+            }
         }
     }
 
@@ -139,6 +167,7 @@ impl Refused<'_> {
                 self.at(&key, what);
             }
         }
+        self.replies(service);
         self.check_kinds(&path);
         for real_server in &service.real_servers {
             let own = format!("{path}.real_server.{}", real_server.endpoint());

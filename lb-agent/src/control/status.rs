@@ -54,6 +54,8 @@ pub struct ServiceStatus {
     pub packets: u64,
     /// Bytes forwarded.
     pub bytes: u64,
+    /// Mode nat: replies of its real servers that were sent to clients, packets.
+    pub replies: u64,
     /// Its real servers.
     pub real_servers: Vec<RealServerStatus>,
     /// Its packets that were dropped, by reason.

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 use lb_common::{BackendState, Mode, ServiceKey};
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// Everything the data plane is to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Desired {
     pub services: Vec<Service>,
     /// The interfaces that packets come from or go to.
     pub devices: Vec<Device>,
+    /// The host's own addresses: what NAT real servers send there is no reply to a client.
+    pub local: BTreeSet<IpAddr>,
 }
 
 /// A service and its real servers.

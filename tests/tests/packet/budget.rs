@@ -6,7 +6,7 @@ use lb_common::layout::PROGRAM;
 
 /// Instructions that the verifier may follow before it is time to split the program. It refuses at a million
 /// (`BPF_COMPLEXITY_LIMIT_INSNS`, include/linux/bpf.h); each kernel follows as many as it likes.
-const FOLLOWED: u32 = 250_000;
+const FOLLOWED: u32 = 400_000;
 /// Instructions of the translated program.
 const LENGTH: u32 = 65_536;
 

@@ -4,7 +4,7 @@ use crate::world::{CLIENT, DIRECTOR, Mac};
 use etherparse::{Ipv4HeaderSlice, TcpHeader, UdpHeader};
 use lb_agent::datapath::TunnelSource;
 use lb_common::hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// EtherType of 802.1Q and of 802.1ad.
 pub const CUSTOMER_TAG: u16 = 0x8100;
@@ -206,6 +206,12 @@ impl Frame {
     /// Type of service or traffic class.
     pub fn traffic_class(mut self, class: u8) -> Self {
         self.traffic_class = class;
+        self
+    }
+
+    /// Where it comes from.
+    pub fn from(mut self, source: IpAddr) -> Self {
+        self.source = source;
         self
     }
 
@@ -509,4 +515,69 @@ fn flow_hash(packet: &[u8]) -> u32 {
             hash::flow6(&address(8), &address(24), word(40), packet[6])
         }
     }
+}
+
+/// An end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Source,
+    Destination,
+}
+
+/// `frame`, routed already, with another address and port at one end, every checksum computed anew. UDP over IPv4 without a
+/// checksum stays so.
+pub fn translated(frame: &[u8], end: End, to: SocketAddr) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let ip = ip_offset(&frame);
+    let packet = &mut frame[ip..];
+    let len = packet_len(packet);
+    let (protocol, transport, pseudo) = match to.ip() {
+        IpAddr::V4(address) => {
+            let at = if end == End::Source { 12 } else { 16 };
+            packet[at..at + 4].copy_from_slice(&address.octets());
+            set_ipv4_checksum(packet);
+            let header_len = usize::from(packet[0] & 0xf) * 4;
+            (packet[9], header_len, packet[12..20].to_vec())
+        }
+        IpAddr::V6(address) => {
+            let at = if end == End::Source { 8 } else { 24 };
+            packet[at..at + 16].copy_from_slice(&address.octets());
+            let (protocol, offset) = behind_extensions(packet);
+            (protocol, offset, packet[8..40].to_vec())
+        }
+    };
+    let segment = &mut packet[transport..len];
+    let port = if end == End::Source { 0 } else { 2 };
+    segment[port..port + 2].copy_from_slice(&to.port().to_be_bytes());
+    let at = if protocol == TCP { 16 } else { 6 };
+    if protocol == UDP && segment[at..at + 2] == [0, 0] {
+        return frame;
+    }
+    segment[at..at + 2].fill(0);
+    let len = segment.len() as u32;
+    let mut summed = [
+        &pseudo[..],
+        &len.to_be_bytes(),
+        &[0, 0, 0, protocol],
+        segment,
+    ]
+    .concat();
+    summed.resize(summed.len().next_multiple_of(2), 0);
+    let check = match internet_checksum(&summed) {
+        0 if protocol == UDP => 0xffff,
+        check => check,
+    };
+    segment[at..at + 2].copy_from_slice(&check.to_be_bytes());
+    frame
+}
+
+/// Protocol and offset of what lies behind the extension headers of an IPv6 packet.
+fn behind_extensions(packet: &[u8]) -> (u8, usize) {
+    let (mut next, mut at) = (packet[6], 40);
+    while [HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS, MOBILITY].contains(&next) {
+        let units = if next == FRAGMENT { 0 } else { packet[at + 1] };
+        next = packet[at];
+        at += (usize::from(units) + 1) * 8;
+    }
+    (next, at)
 }

@@ -61,7 +61,7 @@ fn event(target: &Target, state: State) -> Event {
 
 /// How many slots each real server of the first service owns.
 fn shares(pool: &mut Pool) -> Vec<usize> {
-    let desired = pool.desired(&NextHops::new(), Vec::new());
+    let desired = pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default());
     let web = &desired.services[0];
     (0..web.real_servers.len() as u32)
         .map(|owner| web.table.iter().filter(|&&slot| slot == owner).count())
@@ -80,7 +80,9 @@ fn shares_follow_the_weights_and_weight_0_has_none() {
 fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
     let mut pool = pool();
     let target = pool.targets()[1].clone();
-    let before = pool.desired(&NextHops::new(), Vec::new()).services[0]
+    let before = pool
+        .desired(&NextHops::new(), Vec::new(), &HostAddresses::default())
+        .services[0]
         .table
         .clone();
 
@@ -93,7 +95,9 @@ fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
 
     assert!(pool.on_health(&event(&target, State::Up)).is_some());
     assert_eq!(
-        pool.desired(&NextHops::new(), Vec::new()).services[0].table,
+        pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default())
+            .services[0]
+            .table,
         before
     );
 }
@@ -105,7 +109,8 @@ fn with_every_real_server_dead_the_table_is_empty() {
         let _ = pool.on_health(&event(&target, State::Down));
     }
     assert!(
-        pool.desired(&NextHops::new(), Vec::new()).services[0]
+        pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default())
+            .services[0]
             .table
             .is_empty()
     );
@@ -122,8 +127,8 @@ fn a_result_of_a_target_that_is_gone_changes_nothing() {
 #[test]
 fn an_unchanged_table_is_the_same_memory() {
     let mut pool = pool();
-    let first = pool.desired(&NextHops::new(), Vec::new());
-    let second = pool.desired(&NextHops::new(), Vec::new());
+    let first = pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default());
+    let second = pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default());
     assert!(Arc::ptr_eq(
         &first.services[0].table,
         &second.services[0].table
@@ -160,7 +165,7 @@ fn next_hops_become_frames_or_the_host_itself_or_nothing_yet() {
             },
         ),
     ]);
-    let desired = pool.desired(&next_hops, Vec::new());
+    let desired = pool.desired(&next_hops, Vec::new(), &HostAddresses::default());
     let ways: Vec<_> = desired.services[0]
         .real_servers
         .iter()

@@ -37,6 +37,12 @@ mode = "tun"
 tun_source = "10.9.0.0/16"
 [[service.real_server]]
 address = "10.0.0.1"
+[[service]]
+name = "translated"
+listen = ["192.0.2.12:80"]
+mode = "nat"
+[[service.real_server]]
+address = "10.0.0.1:8080"
 "#;
 
 fn loaded(text: &str) -> Result<Loaded, Report> {
@@ -119,15 +125,25 @@ fn each_key_of_a_service_that_is_not_built_is_refused_at_its_place() {
         let text = text.replacen("mode = \"dr\"\n", &format!("mode = \"dr\"\n{key}\n"), 1);
         refused(&text, key, what);
     }
-    for (mode, port) in [("nat", ":8080"), ("local", "")] {
-        let written = format!("mode = \"{mode}\"");
-        let text = BUILT.replacen("mode = \"dr\"", &written, 1);
-        refused(
-            &text.replacen("10.0.0.1:80", &format!("10.0.0.1{port}"), 1),
-            &written,
-            mode,
-        );
+    let local = BUILT.replacen("mode = \"dr\"", "mode = \"local\"", 1);
+    refused(&local, "mode = \"local\"", "local");
+    for (key, what) in [
+        ("source = \"masquerade\"", "masquerading"),
+        ("nat_direct = [\"10.0.0.0/8\"]", "leaves alone"),
+    ] {
+        let written = format!("mode = \"nat\"\n{key}\n");
+        refused(&BUILT.replacen("mode = \"nat\"\n", &written, 1), key, what);
     }
+    let every_port = "listen = [\"192.0.2.12:0\"]";
+    let text = BUILT.replacen("listen = [\"192.0.2.12:80\"]", every_port, 1);
+    refused(&text, every_port, "every port");
+    // Who would a reply of 10.0.0.1:8080 be from?
+    let twice = "address = \"10.0.0.1:8080\" # again";
+    let text = format!(
+        "{BUILT}[[service]]\nname = \"other\"\nlisten = [\"192.0.2.13:80\"]\nmode = \"nat\"\n\
+         [[service.real_server]]\n{twice}\n"
+    );
+    refused(&text, twice, "192.0.2.12:80 and 192.0.2.13:80");
     let udp = BUILT.replace(
         "protocol = \"udp\"\n",
         "protocol = \"udp\"\none_packet = true\n",
