@@ -58,7 +58,8 @@ fn build() -> anyhow::Result<()> {
         env::set_var("CARGO_TERM_QUIET", "true");
         match tools.bootstrap.as_str() {
             "" => env::remove_var("RUSTC_BOOTSTRAP"),
-            name => env::set_var("RUSTC_BOOTSTRAP", name),
+            // Of the program itself: atomic words.
+            names => env::set_var("RUSTC_BOOTSTRAP", format!("{names},lb")),
         }
     }
     let ebpf = workspace.join("lb-ebpf");

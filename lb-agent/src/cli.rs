@@ -1,24 +1,29 @@
 //! The command line.
 
 use crate::{
-    agent::{self, Lock, StartError},
+    agent::{self, Lock, Pool, StartError},
     config::{self, Loaded},
     control::{
         client,
-        protocol::{Request, Response},
+        protocol::{Request, Response, ServerVerb},
         server,
     },
     datapath::xdp,
     log,
     network::{Resolver, ResolverOptions},
+    script::Runner,
 };
+mod check_now;
+mod genhash;
 mod host;
+mod output;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    str::FromStr,
 };
 
 /// An edge load balancer: XDP forwarding, health checks, one configuration file.
@@ -51,12 +56,99 @@ enum Verb {
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
+    /// Do something with real servers of a service, kept over restarts until it is undone.
+    Server {
+        /// What to do.
+        #[command(subcommand)]
+        verb: ServerArgs,
+        /// The agent's control socket.
+        #[arg(long, global = true, value_name = "PATH", default_value = SOCKET)]
+        socket: PathBuf,
+    },
+    /// Make the checks of one real server once, and show each step.
+    CheckNow {
+        /// The service's name.
+        service: String,
+        /// The real server's address, as the status shows it.
+        real_server: String,
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = "/etc/lb/lb.toml")]
+        config: PathBuf,
+    },
+    /// Print the digest of what a server answers, for `digest` of an http or https check.
+    Genhash(genhash::Args),
+    /// Hand the ownership of virtual addresses over by hand, in order.
+    Vrrp {
+        #[command(subcommand)]
+        verb: VrrpVerb,
+    },
     /// Take the data plane away: programs, attachments, maps and kept neighbours. Only while no agent runs.
     Unload {
         /// The agent's control socket, by which a running one is known.
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
+}
+
+/// What to do with real servers.
+#[derive(Debug, Subcommand)]
+enum ServerArgs {
+    /// Give them nothing any more, at once: their connections are moved to others.
+    Disable(Servers),
+    /// Let them serve again, as health allows.
+    Enable(Servers),
+    /// Give them another weight.
+    Weight {
+        #[command(flatten)]
+        servers: Servers,
+        /// 0 to 65535, or `configured` for that of the configuration.
+        weight: Weight,
+    },
+}
+
+/// A weight that the operator sets; `None`: the configured one.
+#[derive(Clone, Copy, Debug)]
+struct Weight(Option<u16>);
+
+impl FromStr for Weight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "configured" {
+            return Ok(Self(None));
+        }
+        let expected = |error| format!("{error}; expected 0..65535 or `configured`");
+        text.parse()
+            .map(|weight| Self(Some(weight)))
+            .map_err(expected)
+    }
+}
+
+/// Which real servers.
+#[derive(Debug, clap::Args)]
+struct Servers {
+    /// The service's name.
+    service: String,
+    /// Their addresses, as the status shows them.
+    #[arg(required = true, value_name = "REAL_SERVER")]
+    real_servers: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum VrrpVerb {
+    /// Give the addresses up, and do not preempt whoever takes them. If nobody does, they come back.
+    Release(Instance),
+    /// Take the addresses, also without preemption and without delay.
+    Claim(Instance),
+}
+
+#[derive(Debug, clap::Args)]
+struct Instance {
+    /// The instance's name. Those of its sync group move with it.
+    instance: String,
+    /// The agent's control socket.
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    socket: PathBuf,
 }
 
 /// The control socket's default, as in the configuration.
@@ -71,6 +163,14 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Run { config } => run(&config),
         Verb::Check { file } => check(&file),
         Verb::Status { json, socket } => status(&socket, json),
+        Verb::Server { verb, socket } => server(&socket, verb),
+        Verb::CheckNow {
+            service,
+            real_server,
+            config,
+        } => check_now(&config, &service, &real_server),
+        Verb::Genhash(args) => genhash::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Vrrp { verb } => hand_over(verb),
         Verb::Unload { socket } => unload(&socket),
     }
 }
@@ -79,7 +179,7 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
         Err(report) => {
-            eprintln!("{report}");
+            output::complain(&report);
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -102,6 +202,16 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
+fn check_now(file: &Path, service: &str, real_server: &str) -> anyhow::Result<ExitCode> {
+    match config::load(file) {
+        Ok(loaded) => check_now::run(&loaded.config, service, real_server),
+        Err(report) => {
+            output::complain(&report);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
 fn check(file: &Path) -> anyhow::Result<ExitCode> {
     match config::load(file) {
         Ok(Loaded {
@@ -112,22 +222,27 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
         }) => {
             warnings.extend(host::warnings(&config, &places));
             for warning in &warnings {
-                eprintln!("{warning}\n");
+                output::complain(&format_args!("{warning}\n"));
+            }
+            if let Err(error) = Pool::new(&config, &Runner::default()) {
+                output::complain(&format_args!(
+                    "warning: on this host it would not be started: {error}\n"
+                ));
             }
             let real_servers: usize = config
                 .services
                 .iter()
                 .map(|service| service.real_servers.len())
                 .sum();
-            println!(
-                "{}: valid, {} services, {real_servers} real servers",
+            output::say(&format_args!(
+                "{}: valid, {} services, {real_servers} real servers\n",
                 file.display(),
                 config.services.len()
-            );
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
-            eprintln!("{report}");
+            output::complain(&report);
             Ok(ExitCode::FAILURE)
         }
     }
@@ -135,8 +250,55 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
 
 fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
     match client::ask(socket, Request::Status)? {
-        Response::Status(status) if json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Response::Status(status) => print!("{status}"),
+        Response::Status(status) if json => {
+            output::say(&format_args!(
+                "{}\n",
+                serde_json::to_string_pretty(&status)?
+            ))?;
+        }
+        Response::Status(status) => output::say(&status)?,
+        Response::Done(_) => bail!("the agent answers another question"),
+        Response::Error(error) => bail!("{error}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn server(socket: &Path, verb: ServerArgs) -> anyhow::Result<ExitCode> {
+    let (verb, servers) = match verb {
+        ServerArgs::Disable(servers) => (ServerVerb::Disable, servers),
+        ServerArgs::Enable(servers) => (ServerVerb::Enable, servers),
+        ServerArgs::Weight {
+            servers,
+            weight: Weight(weight),
+        } => (ServerVerb::Weight { weight }, servers),
+    };
+    let Servers {
+        service,
+        real_servers,
+    } = servers;
+    let request = Request::Server {
+        verb,
+        service,
+        real_servers,
+    };
+    match client::ask(socket, request)? {
+        Response::Done(lines) => output::say(&format_args!("{}\n", lines.join("\n")))?,
+        Response::Status(_) => bail!("the agent answers another question"),
+        Response::Error(error) => bail!("{error}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn hand_over(verb: VrrpVerb) -> anyhow::Result<ExitCode> {
+    let (socket, request) = match verb {
+        VrrpVerb::Release(Instance { instance, socket }) => {
+            (socket, Request::VrrpRelease { instance })
+        }
+        VrrpVerb::Claim(Instance { instance, socket }) => (socket, Request::VrrpClaim { instance }),
+    };
+    match client::ask(&socket, request)? {
+        Response::Done(lines) => output::say(&format_args!("{}\n", lines.join("\n")))?,
+        Response::Status(_) => bail!("the agent answers another question"),
         Response::Error(error) => bail!("{error}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -146,9 +308,9 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     let bpffs = Path::new(xdp::BPFFS);
     xdp::Pins::look(bpffs)?;
     let _lock = Lock::take(socket, bpffs)?;
-    let removed = xdp::unload(bpffs)?;
     // What an agent that was killed could not take away itself.
     server::remove_stale(socket)?;
+    let removed = xdp::unload(bpffs)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -161,12 +323,37 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     });
     neighbours.map_err(|error| anyhow::anyhow!("{}", error.with_cause()))?;
     match removed.len() {
-        0 => println!("nothing was loaded"),
+        0 => output::say(&"nothing was loaded\n")?,
         _ => {
             for path in &removed {
-                println!("removed {}", path.display());
+                output::say(&format_args!("removed {}\n", path.display()))?;
             }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_weight_is_a_number_or_the_configured_one() {
+        assert_eq!(
+            "configured".parse::<Weight>().map(|weight| weight.0),
+            Ok(None)
+        );
+        assert_eq!(
+            "65535".parse::<Weight>().map(|weight| weight.0),
+            Ok(Some(65535))
+        );
+        let error = "65536".parse::<Weight>().map(|weight| weight.0);
+        assert!(error.is_err_and(|error| error.contains("expected 0..65535 or `configured`")));
+    }
 }

@@ -16,6 +16,8 @@ pub fn init(log: Log) {
     let lines = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(stderr)
+        // Its way to say that a line cannot be written is a panic: a reader that is gone would take the agent with it.
+        .log_internal_errors(false)
         .with_target(false);
     // A subscriber that is there already is a test's.
     let _ = match log.format {

@@ -19,8 +19,8 @@ pub struct Backend {
     pub mode: u8,
     /// A [`BackendState`]: what health said last. Not looked at by packets; the next start of the agent begins with it.
     pub state: u8,
-    /// Zero.
-    pub pad: u8,
+    /// A [`Tenure`]: what becomes of its flows.
+    pub tenure: u8,
     /// Configured weight.
     pub weight: u16,
     /// Counts the lives of this id: it tells a reused id from its former holder.
@@ -35,8 +35,8 @@ pub struct Backend {
     pub tunnel_source: Address,
     /// [`Mode::Tun`]: the bits of the source's last word (IPv4: the only one) that differ from flow to flow, wire order.
     pub tunnel_vary: u32,
-    /// Zero.
-    pub pad2: u32,
+    /// When `tenure` ends, seconds of boot time; 0: never. For the next start of the agent.
+    pub until_s: u32,
 }
 
 const _: () = assert!(size_of::<Backend>() == 64 && align_of::<Backend>() == 8);
@@ -128,6 +128,32 @@ impl TryFrom<u8> for BackendState {
         match code {
             1 => Ok(Self::Up),
             2 => Ok(Self::Down),
+            other => Err(other),
+        }
+    }
+}
+
+/// What becomes of the flows that a backend has.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tenure {
+    /// It is gone for them: they go to another. What an entry says that is free.
+    Released = 0,
+    /// They stay, whether it takes new ones or not.
+    #[default]
+    Keeps = 1,
+    /// It was just found dead and may come straight back: TCP connections are held (dropped), datagrams go to another.
+    Holds = 2,
+}
+
+impl TryFrom<u8> for Tenure {
+    type Error = u8;
+
+    fn try_from(code: u8) -> Result<Self, u8> {
+        match code {
+            0 => Ok(Self::Released),
+            1 => Ok(Self::Keeps),
+            2 => Ok(Self::Holds),
             other => Err(other),
         }
     }

@@ -23,6 +23,11 @@ pub struct Control {
     pub live: u64,
     /// Seed of the service table's hash, one for each bank.
     pub service_seed: [u32; 2],
+    /// Ticks (seconds) that an agent has lived to count: what flows are dated by. Stands still while none runs, so that no
+    /// flow grows old unobserved. 28 bits count, see [`crate::Flow`].
+    pub clock: u64,
+    /// The secret key of [`crate::Tag`]s, drawn when the map is made.
+    pub flow_key: u64,
     /// The address filter, see [`crate::filter`].
     pub filter: [u64; filter::WORDS],
     /// [`Owner`] words.
@@ -186,6 +191,8 @@ mod tests {
         for offset in [
             offset_of!(Control, live),
             offset_of!(Control, service_seed),
+            offset_of!(Control, clock),
+            offset_of!(Control, flow_key),
             offset_of!(Control, filter),
             offset_of!(Control, owners),
             offset_of!(Control, interfaces),
@@ -210,7 +217,7 @@ mod tests {
         assert_eq!(crate::LAYOUT_VERSION, 3);
         assert_eq!(
             size_of::<Control>(),
-            8 + 8 + 8 * filter::WORDS + 8 * OWNERS + 16 * INTERFACES
+            8 + 8 + 16 + 8 * filter::WORDS + 8 * OWNERS + 16 * INTERFACES
         );
         assert_eq!(
             (

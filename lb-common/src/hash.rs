@@ -35,6 +35,45 @@ pub const fn flow6(source: &Address, destination: &Address, ports: u32, protocol
     mix(host ^ prefix ^ prefix >> 32, service ^ (ports as u64) << 32)
 }
 
+/// Hash of an IPv4 flow under a secret key, see [`crate::flow::Tag`]. The key goes in before the multiplications: which
+/// flows collide depends on it.
+#[inline(always)]
+pub const fn keyed4(source: u32, destination: u32, ports: u32, protocol: u8, key: u64) -> u32 {
+    mix_keyed(
+        (ports as u64) << 32 | source as u64,
+        destination as u64 | (protocol as u64) << 32,
+        key,
+    )
+}
+
+/// Hash of an IPv6 flow under a secret key.
+#[inline(always)]
+pub const fn keyed6(
+    source: &Address,
+    destination: &Address,
+    ports: u32,
+    protocol: u8,
+    key: u64,
+) -> u32 {
+    let prefix = source[0] as u64 | (source[1] as u64) << 32;
+    let host = source[2] as u64 | (source[3] as u64) << 32;
+    let service = fold(destination) as u64 | (protocol as u64) << 32;
+    let prefix = (prefix ^ key).wrapping_mul(MURMUR[1]);
+    mix_keyed(
+        host ^ prefix ^ prefix >> 32,
+        service ^ (ports as u64) << 32,
+        key,
+    )
+}
+
+#[inline(always)]
+const fn mix_keyed(varying: u64, steady: u64, key: u64) -> u32 {
+    let x = (varying ^ key).wrapping_mul(MURMUR[0]);
+    let y = (steady ^ key.rotate_left(32)).wrapping_mul(GOLDEN);
+    let z = (x ^ x >> 32).wrapping_add(y ^ y >> 32);
+    (z.wrapping_mul(MURMUR[1]) >> 32) as u32
+}
+
 /// Spreads a 32-bit hash over `0..len` without a division.
 #[inline(always)]
 pub const fn spread(hash: u32, len: u32) -> u32 {

@@ -4,6 +4,30 @@
 /// IPv4 fills the first word only; the family is told apart by [`ServiceKey::tuple`].
 pub type Address = [u32; 4];
 
+/// An address in two words, for what lies on the program's stack: of smaller ones the compiler would store two at once, at
+/// places where no verifier allows it.
+pub type Wide = [u64; 2];
+
+/// An address in two words.
+#[inline(always)]
+pub const fn wide(address: &Address) -> Wide {
+    [
+        address[0] as u64 | (address[1] as u64) << 32,
+        address[2] as u64 | (address[3] as u64) << 32,
+    ]
+}
+
+/// An address in four words again.
+#[inline(always)]
+pub const fn narrow(wide: &Wide) -> Address {
+    [
+        wide[0] as u32,
+        (wide[0] >> 32) as u32,
+        wide[1] as u32,
+        (wide[1] >> 32) as u32,
+    ]
+}
+
 /// IP protocol number of TCP (RFC 9293).
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP (RFC 768).
@@ -124,6 +148,12 @@ mod tests {
             prop_assert_eq!((key.port(), key.protocol(), (key.tuple >> 24) as u8), (port, protocol, IPV4));
             prop_assert_eq!(key.address[0].to_ne_bytes(), [a, b, c, d]);
             prop_assert_eq!(key.address[1..].to_vec(), [0; 3]);
+        }
+
+        #[test]
+        fn wide_addresses_lie_in_memory_as_others_do(address in any::<Address>()) {
+            prop_assert_eq!(bytemuck::bytes_of(&wide(&address)), bytemuck::bytes_of(&address));
+            prop_assert_eq!(narrow(&wide(&address)), address);
         }
 
         #[test]

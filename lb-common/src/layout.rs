@@ -18,14 +18,18 @@ pub mod map {
     /// Packets by service and [`crate::Reason`], per CPU.
     pub const REASON_COUNTERS: &str = "REASON_COUNTERS";
 
+    /// [`crate::flow::Bucket`]s, a power of two.
+    pub const FLOWS: &str = "FLOWS";
+
     /// Every map.
-    pub const ALL: [&str; 6] = [
+    pub const ALL: [&str; 7] = [
         CONTROL,
         SERVICES,
         SLOTS,
         BACKENDS,
         BACKEND_COUNTERS,
         REASON_COUNTERS,
+        FLOWS,
     ];
 }
 
@@ -33,6 +37,8 @@ pub mod map {
 pub mod constant {
     /// `u32`: entries of one bank of the service table, a power of two.
     pub const SERVICE_CAPACITY: &str = "SERVICE_CAPACITY";
+    /// `u32`: buckets of the flow table, a power of two.
+    pub const FLOW_BUCKETS: &str = "FLOW_BUCKETS";
 }
 
 /// Name of the XDP program in the object.

@@ -11,6 +11,8 @@ pub mod checksum;
 pub mod control;
 pub mod counter;
 pub mod filter;
+pub mod flow;
+pub mod fragment;
 pub mod hash;
 pub mod key;
 pub mod layout;
@@ -19,15 +21,16 @@ pub mod route;
 pub mod service;
 pub mod slot;
 
-pub use backend::{Backend, BackendState, Mode, NextHop};
+pub use backend::{Backend, BackendState, Mode, NextHop, Tenure};
 pub use control::{Control, Interface, Live, Owner, Station};
 pub use counter::Counter;
+pub use flow::{Flow, FlowState, Segment, Tag};
 pub use key::{Address, ServiceKey};
 pub use layout::LAYOUT_VERSION;
 pub use reason::Reason;
 pub use route::Route;
 pub use service::Service;
-pub use slot::Slot;
+pub use slot::{Deadline, Slot};
 
 const _: () = assert!(
     cfg!(target_endian = "little"),

@@ -63,7 +63,7 @@ reasons! {
     RealServerIsLocal = 5, "real_server_is_local", Passed, counted: false;
     /// This host is not the owner of the virtual address.
     NotOwner = 6, "not_owner", Passed, counted: true;
-    /// A fragment without a transport header: it cannot be told where its first one went.
+    /// A fragment without a transport header, whose first one did not come before it: it cannot be told where it belongs.
     LaterFragment = 7, "later_fragment", Passed, counted: true;
     /// A NAT real server's reply, sent to its client from the virtual address.
     Replied = 8, "replied", Forwarded, counted: true;
@@ -79,8 +79,6 @@ reasons! {
     EgressUnusable = 20, "egress_unusable", Dropped, counted: true;
     /// The frame's VLAN is not the one the real server is reached by.
     VlanMismatch = 21, "vlan_mismatch", Dropped, counted: true;
-    /// First fragment of a datagram for a service: its rest could not follow.
-    Fragment = 22, "fragment", Dropped, counted: true;
     /// IPv6 extension headers for a virtual address, too many or too long to see past.
     ExtensionHeaders = 23, "extension_headers", Dropped, counted: true;
     /// The maps contradict each other. Cannot happen; counted so that it would be seen.
@@ -97,6 +95,14 @@ reasons! {
     AnsweredTtlExpired = 40, "answered_ttl_expired", Answered, counted: true;
     /// Too large for the way to the real server: the sender was told so ("fragmentation needed", "packet too big").
     AnsweredTooLarge = 41, "answered_too_large", Answered, counted: true;
+    /// The connection's real server was just found dead and may come straight back: its packets are held.
+    RealServerDead = 42, "real_server_dead", Dropped, counted: true;
+    /// The flow table has no room for the flow: it was forwarded, but will not be known again. Counted beside the verdict.
+    NotRemembered = 43, "not_remembered", Forwarded, counted: true;
+    /// An echo request ("ping") to a virtual address: answered.
+    AnsweredEcho = 44, "answered_echo", Answered, counted: true;
+    /// For a service, from an address that stands for no host (RFC 1812 §5.3.7).
+    MartianSource = 45, "martian_source", Dropped, counted: true;
 }
 
 const _: () = {

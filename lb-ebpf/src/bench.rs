@@ -25,7 +25,7 @@ pub fn bare(_ctx: XdpContext) -> u32 {
 /// A forwarded packet.
 #[xdp(frags)]
 pub fn forward(ctx: XdpContext) -> u32 {
-    let verdict = balance(&ctx).conclude();
+    let verdict = balance(&ctx).conclude(Frame::new(&ctx));
     restore(&ctx);
     verdict
 }
@@ -41,7 +41,7 @@ pub fn forward_twin(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn flows(ctx: XdpContext) -> u32 {
     next_flow(&ctx);
-    let verdict = balance(&ctx).conclude();
+    let verdict = balance(&ctx).conclude(Frame::new(&ctx));
     restore(&ctx);
     verdict
 }
@@ -58,7 +58,7 @@ pub fn flows_twin(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn tunnel(ctx: XdpContext) -> u32 {
     let len = Frame::new(&ctx).whole_len();
-    let verdict = balance(&ctx).conclude();
+    let verdict = balance(&ctx).conclude(Frame::new(&ctx));
     uncover(&ctx, len);
     restore(&ctx);
     verdict
@@ -77,7 +77,7 @@ pub fn tunnel_twin(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn translate(ctx: XdpContext) -> u32 {
     save_ends(&ctx);
-    let verdict = balance(&ctx).conclude();
+    let verdict = balance(&ctx).conclude(Frame::new(&ctx));
     restore(&ctx);
     restore_ends(&ctx);
     verdict

@@ -45,6 +45,7 @@ impl Network for Ipv4 {
     const ETHER_TYPE: u16 = ethernet::IPV4;
     const INSIDE: u8 = 4;
     const HEADER: usize = HEADER;
+    const ICMP: u8 = 1;
 
     #[inline(always)]
     fn parse(frame: Frame, offset: usize) -> Option<Self> {
@@ -124,6 +125,66 @@ impl Network for Ipv4 {
     }
 
     #[inline(always)]
+    fn answered_flow_hash(&self, ports: u32, protocol: u8) -> u32 {
+        hash::flow4(
+            self.header.u32::<16>(),
+            self.header.u32::<12>(),
+            ports,
+            protocol,
+        )
+    }
+
+    #[inline(always)]
+    fn answered_keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32 {
+        hash::keyed4(
+            self.header.u32::<16>(),
+            self.header.u32::<12>(),
+            ports,
+            protocol,
+            key,
+        )
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.header.u8::<9>()
+    }
+
+    #[inline(always)]
+    fn quoted(&self, _: Frame) -> Option<Payload> {
+        let version_ihl = self.header.u8::<0>();
+        let header_len = (version_ihl & 0x0f) as usize * 4;
+        if version_ihl >> 4 != 4 || header_len < HEADER {
+            return None;
+        }
+        Some(Payload {
+            protocol: self.protocol(),
+            offset: self.offset + header_len,
+            len: 0,
+            fragment: if self.header.u16::<6>() & FRAGMENT_OFFSET == 0 {
+                FragmentPart::Whole
+            } else {
+                FragmentPart::Later
+            },
+        })
+    }
+
+    #[inline(always)]
+    fn identification(&self, _: Frame) -> Option<u32> {
+        Some(self.header.u16::<4>() as u32)
+    }
+
+    #[inline(always)]
+    fn set_ttl(&self, ttl: u8) {
+        let old = self.header.u16::<8>();
+        self.header.set_u8::<8>(ttl);
+        let difference = checksum::difference(old as u32, self.header.u16::<8>() as u32);
+        let check = self.header.u16::<10>();
+        self.header
+            .set_u16::<10>(checksum::replaced(check, difference));
+    }
+
+    #[inline(always)]
     fn source(&self) -> Address {
         [self.header.u32::<12>(), 0, 0, 0]
     }
@@ -165,6 +226,17 @@ impl Network for Ipv4 {
         header.set_u32::<12>(written.source[0]);
         header.set_u32::<16>(written.destination[0]);
         Some(())
+    }
+
+    #[inline(always)]
+    fn keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32 {
+        hash::keyed4(
+            self.header.u32::<12>(),
+            self.header.u32::<16>(),
+            ports,
+            protocol,
+            key,
+        )
     }
 
     #[inline(always)]

@@ -1,26 +1,37 @@
 //! The XDP program: the life of a packet that arrives at the director.
 //!
 //! Read [`forward`] from top to bottom; each line is a step, and each step is a file. A step that cannot go on answers
-//! with a [`Verdict`], which names its reason. Nothing here waits, allocates, or remembers: what a packet meets was
-//! written into the maps by the agent, and on the hit path no helper is called.
+//! with a [`Verdict`], which names its reason. Nothing here waits or allocates, and only flows that cannot be computed are
+//! remembered: what a packet meets was written into the maps by the agent, and on the hit path no helper is called.
 
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch, core_intrinsics)]
+#![allow(
+    internal_features,
+    reason = "atomic words are to be had no other way for this target"
+)]
 
+mod aside;
+mod atomic;
 #[cfg(feature = "bench")]
 mod bench;
 mod direct;
 mod ethernet;
+mod flow;
 mod fragment;
 mod frame;
+mod icmp;
 mod ipv4;
 mod ipv6;
 mod limit;
 mod maps;
 mod nat;
 mod network;
+mod parts;
 mod refusal;
 mod route;
+mod scratch;
 mod select;
 mod stats;
 mod transport;
@@ -34,9 +45,9 @@ use ethernet::Ethernet;
 use frame::Frame;
 use ipv4::Ipv4;
 use ipv6::Ipv6;
-use lb_common::{Mode, Reason, Service, key};
+use lb_common::{Mode, Reason, Segment, key};
 use maps::BACKEND_COUNTERS;
-use network::{FragmentPart, Network};
+use network::{FragmentPart, Network, Payload};
 use select::Selected;
 use transport::Ports;
 use verdict::Verdict;
@@ -44,9 +55,8 @@ use vip::ControlBlock;
 
 /// Balances packets to virtual addresses; everything else is passed to the host.
 #[xdp(frags)]
-#[inline(always)]
 pub fn lb(ctx: XdpContext) -> u32 {
-    balance(&ctx).conclude()
+    balance(&ctx).conclude(Frame::new(&ctx))
 }
 
 /// Finds out what the packet is, and sends it on its way.
@@ -72,15 +82,13 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
         return nat::reply(control, frame, &header);
     }
 
-    let opaque = |reason| vip::opaque(control, &header, reason);
     let mut fault = Reason::Truncated;
-    let payload = header
-        .payload(frame, &mut fault)
-        .ok_or_else(|| opaque(fault))?;
-    if payload.fragment == FragmentPart::First {
-        return Ok(Verdict::of_word(fragment::first::<N>(frame)));
-    }
-    let ports = Ports::parse(frame, &payload).map_err(opaque)?;
+    let Some(payload) = header.payload(frame, &mut fault) else {
+        return aside::look(control, frame, &header);
+    };
+    let Ok(ports) = Ports::parse(frame, &payload) else {
+        return aside::look(control, frame, &header);
+    };
 
     let flow = header.flow_hash(ports.0, payload.protocol);
     let live = control.live();
@@ -89,27 +97,40 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
     let Some(service) = vip::service(control, live, &header, tuple) else {
         return nat::reply(control, frame, &header);
     };
-    vip::ownership(control, &ethernet, ingress, service)?;
-
-    let Selected { id, backend } = select::backend(live, service, flow)?;
-    let counter = BACKEND_COUNTERS.get_ptr_mut(id);
-    let len = payload.frame_len(frame);
+    vip::ownership(control, &ethernet, ingress, service.owner, service.id)?;
     let packet = Packet {
         control,
         frame,
         ethernet,
         ingress,
         header,
-        service,
+        service: service.id,
     };
+    if !refusal::is_somebody::<N>(&header.source()) {
+        return Err(packet.refused(Reason::MartianSource));
+    }
+
+    let asked = Asked {
+        frame,
+        header,
+        payload,
+        ports,
+    };
+    let Selected { id, backend } = select::backend(control, live, service, flow, &asked)?;
+    if payload.fragment == FragmentPart::First {
+        fragment::teach_rest::<N>(frame, id, service, flow);
+    }
+    let counter = BACKEND_COUNTERS.get_ptr_mut(id);
+    let len = payload.frame_len(frame);
     match Mode::try_from(backend.mode) {
         Ok(Mode::Dr) => {
-            let way = way::to(&packet, backend, 0)?;
+            let way = way::to(&packet, backend, 0).map_err(|obstacle| obstacle.told(service.id))?;
             stats::count(counter, len);
             Ok(direct::forward(&packet, way))
         }
         Ok(Mode::Tun) => {
-            let way = way::to(&packet, backend, tunnel::overhead(backend))?;
+            let way = way::to(&packet, backend, tunnel::overhead(backend))
+                .map_err(|obstacle| obstacle.told(service.id))?;
             stats::count(counter, len);
             tunnel::forward(&packet, backend, flow, way)
         }
@@ -131,14 +152,36 @@ struct Packet<N> {
     /// The kernel's index of the interface it came from.
     ingress: u32,
     header: N,
-    service: &'static Service,
+    /// The service's number; 0: not known yet.
+    service: u16,
 }
 
 impl<N> Packet<N> {
     /// The verdict that names `reason`.
     #[inline(always)]
     fn refused(&self, reason: Reason) -> Verdict {
-        Verdict::of_service(reason, self.service.id)
+        Verdict::of_service(reason, self.service)
+    }
+}
+
+/// What the flow table may want to know of a packet.
+struct Asked<N> {
+    frame: Frame,
+    header: N,
+    payload: Payload,
+    ports: Ports,
+}
+
+impl<N: Network> select::Asked for Asked<N> {
+    #[inline(always)]
+    fn keyed_hash(&self, key: u64) -> u32 {
+        self.header
+            .keyed_hash(self.ports.0, self.payload.protocol, key)
+    }
+
+    #[inline(always)]
+    fn segment(&self) -> Result<Segment, Reason> {
+        transport::segment(self.frame, &self.payload)
     }
 }
 

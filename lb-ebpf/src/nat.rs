@@ -5,16 +5,17 @@
 use crate::{
     Packet,
     ethernet::Ethernet,
+    fragment,
     frame::Frame,
     maps::{BACKEND_COUNTERS, REASON_COUNTERS},
     network::{FragmentPart, Network, Payload},
-    route, stats,
+    parts, route, stats,
     transport::{Ports, Translated},
     verdict::Verdict,
     vip::{self, ControlBlock},
     way,
 };
-use lb_common::{Backend, Reason, checksum, key, reason::REASONS};
+use lb_common::{Backend, Reason, checksum, fragment::Taught, key, reason::REASONS};
 
 /// Sends the packet to the real server. Until every question is answered nothing is written.
 #[inline(always)]
@@ -30,7 +31,7 @@ pub fn forward<N: Network>(
     }
     let transport =
         Translated::parse(packet.frame, payload).ok_or(packet.refused(Reason::Truncated))?;
-    let way = way::to(packet, backend, 0)?;
+    let way = way::to(packet, backend, 0).map_err(|obstacle| obstacle.told(packet.service))?;
     stats::count(
         BACKEND_COUNTERS.get_ptr_mut(id),
         payload.frame_len(packet.frame),
@@ -50,26 +51,54 @@ pub fn forward<N: Network>(
 }
 
 /// What becomes of a packet that is for no service: a real server's reply goes to its client, from the virtual address;
-/// everything else is the host's.
+/// everything else is the host's. ICMP errors about packets to a real server may come from any router.
 #[inline(always)]
 pub fn reply<N: Network>(
     control: ControlBlock,
     frame: Frame,
     header: &N,
 ) -> Result<Verdict, Verdict> {
-    if vip::may_be_ours(control, header.folded_source()) {
-        Ok(Verdict::of_word(replied::<N>(frame)))
+    if may_be_reply(control, header) {
+        Ok(from_real_server::<N>(frame))
     } else {
         Err(Verdict::of(Reason::NotAService))
     }
 }
 
-/// The way of a packet that may be a reply, from its beginning. A function of its own that knows nothing but the frame: the
-/// verifier follows it a few times, and not once for each way that leads here. Returns a verdict's word.
-#[inline(never)]
-fn replied<N: Network>(frame: Frame) -> u64 {
+/// Whether a packet that is for no service is to be looked at by [`from_real_server`].
+#[inline(always)]
+pub fn may_be_reply<N: Network>(control: ControlBlock, header: &N) -> bool {
+    vip::may_be_ours(control, header.folded_source()) || header.protocol() == N::ICMP
+}
+
+/// What becomes of a packet that may be a real server's.
+#[inline(always)]
+pub fn from_real_server<N: Network>(frame: Frame) -> Verdict {
+    let is_4 = N::FAMILY == key::IPV4;
+    let frame = frame.context();
+    let mut word = if is_4 {
+        parts::lb_reply4(frame)
+    } else {
+        parts::lb_reply6(frame)
+    };
+    if word == IS_ICMP {
+        word = if is_4 {
+            parts::lb_returned4(frame)
+        } else {
+            parts::lb_returned6(frame)
+        };
+    }
+    Verdict::of_word(word)
+}
+
+/// In the place of a verdict's word: the packet is an ICMP message.
+const IS_ICMP: u64 = u64::MAX;
+
+/// The way of a packet that may be a reply, from its beginning.
+#[inline(always)]
+pub fn replied<N: Network>(frame: Frame) -> Verdict {
     match translated::<N>(frame) {
-        Ok(verdict) | Err(verdict) => verdict.word(),
+        Ok(verdict) | Err(verdict) => verdict,
     }
 }
 
@@ -81,31 +110,49 @@ fn translated<N: Network>(frame: Frame) -> Result<Verdict, Verdict> {
     let header = N::parse(frame, ethernet.payload).ok_or(not_ours)?;
     let mut fault = Reason::NotAService;
     let payload = header.payload(frame, &mut fault).ok_or(not_ours)?;
-    if payload.fragment != FragmentPart::Whole {
-        return Err(not_ours);
-    }
-    let ports = Ports::parse(frame, &payload).map_err(|_| not_ours)?;
     let live = control.live();
-    let tuple = key::reply(ports.source_be(), payload.protocol, N::FAMILY);
-    let mapping = vip::mapping(control, live, &header, tuple).ok_or(not_ours)?;
-    if vip::is_local(control, live, &header) {
-        return Err(not_ours);
-    }
     let ingress = frame.ingress_ifindex();
-    vip::ownership(control, &ethernet, ingress, mapping)?;
-    let packet = Packet {
+    let mut packet = Packet {
         control,
         frame,
         ethernet,
         ingress,
         header,
-        service: mapping,
+        service: 0,
     };
+    if payload.fragment == FragmentPart::Later {
+        // One that nothing is known of is no less the host's than any packet.
+        return fragment::follow(packet, live, &payload, Reason::NotAService);
+    }
+    if payload.protocol == N::ICMP && payload.fragment == FragmentPart::Whole {
+        return Err(Verdict::of_word(IS_ICMP));
+    }
+    let ports = Ports::parse(frame, &payload).map_err(|_| not_ours)?;
+    let tuple = key::reply(ports.source_be(), payload.protocol, N::FAMILY);
+    let mapping = vip::mapping(control, live, &header, tuple).ok_or(not_ours)?;
+    if vip::is_local(control, live, &header) {
+        return Err(not_ours);
+    }
+    vip::ownership(control, &ethernet, ingress, mapping.owner, mapping.id)?;
+    packet.service = mapping.id;
     let transport = Translated::parse(frame, &payload).ok_or(packet.refused(Reason::Truncated))?;
-    let way = route::to(&packet)?;
+    let client = header.destination();
+    let way = route::to(&packet, &mapping.reply_address, &client)
+        .map_err(|obstacle| obstacle.told(mapping.id))?;
     stats::count_one(
         REASON_COUNTERS.get_ptr_mut(mapping.id as u32 * REASONS + Reason::Replied as u32),
     );
+    if payload.fragment == FragmentPart::First {
+        let taught = Taught {
+            service: mapping.id,
+            owner: mapping.owner,
+            translates: 1,
+            source: key::wide(&mapping.reply_address),
+            destination: key::wide(&client),
+            ..Taught::default()
+        };
+        fragment::keep_or_count(frame, &header, payload.protocol, taught);
+    }
     let difference = checksum::address_difference(&header.source(), &mapping.reply_address);
     header.decrement_ttl();
     header.set_source(&mapping.reply_address);

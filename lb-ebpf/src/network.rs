@@ -14,6 +14,8 @@ pub trait Network: Copy {
     const INSIDE: u8;
     /// Length of the header without options or extension headers, bytes.
     const HEADER: usize;
+    /// Protocol number of ICMP, or of ICMP for IPv6 (IANA).
+    const ICMP: u8;
 
     /// Reads the header at `offset` of the frame.
     fn parse(frame: Frame, offset: usize) -> Option<Self>;
@@ -44,6 +46,25 @@ pub trait Network: Copy {
     /// Hash of the flow; `ports` in wire order.
     fn flow_hash(&self, ports: u32, protocol: u8) -> u32;
 
+    /// Hash of the flow under a secret key, see [`lb_common::Tag`].
+    fn keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32;
+
+    /// Of a packet that answers one of the flow: the hash of the flow. `ports` as the flow has them.
+    fn answered_flow_hash(&self, ports: u32, protocol: u8) -> u32;
+
+    /// Of a packet that answers one of the flow: the hash under a secret key.
+    fn answered_keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32;
+
+    /// The header's own word on what follows it: in IPv6 it may be an extension header.
+    fn protocol(&self) -> u8;
+
+    /// Where the transport header is of a packet that an ICMP error quotes, which may end anywhere behind its IP header. Its
+    /// `len` means nothing.
+    fn quoted(&self, frame: Frame) -> Option<Payload>;
+
+    /// What the fragments of a datagram have in common, as it lies on the wire. Of a packet that is a fragment.
+    fn identification(&self, frame: Frame) -> Option<u32>;
+
     /// Source address, wire order.
     fn source(&self) -> Address;
 
@@ -65,6 +86,9 @@ pub trait Network: Copy {
 
     /// TTL or hop limit.
     fn ttl(&self) -> u8;
+
+    /// Writes another TTL or hop limit, and keeps the header's checksum right.
+    fn set_ttl(&self, ttl: u8);
 
     /// Takes one from TTL or hop limit, and keeps the header's checksum right.
     fn decrement_ttl(&self);

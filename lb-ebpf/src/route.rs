@@ -1,15 +1,7 @@
 //! The way to a client: asked of the kernel's routes and neighbours, and remembered for a moment.
 
 use crate::{
-    Packet,
-    ethernet::MAX_PAYLOAD,
-    frame::Frame,
-    maps::ROUTES,
-    network::Network,
-    refusal,
-    verdict::Verdict,
-    vip::{self, ControlBlock},
-    way::Way,
+    Packet, frame::Frame, maps::ROUTES, network::Network, refusal::Obstacle, scratch, vip, way::Way,
 };
 use aya_ebpf::{
     bindings::{
@@ -18,41 +10,46 @@ use aya_ebpf::{
     },
     helpers::generated::{bpf_fib_lookup, bpf_jiffies64},
 };
-use lb_common::{Address, Reason, Route, Service, key, route};
+use lb_common::{
+    Address, Reason, Route, hash,
+    key::{self, Wide},
+    route,
+};
 
 /// How long a way is remembered, jiffies: a second where CONFIG_HZ is 250, as Debian has it; a quarter of one to two and a
 /// half elsewhere. A changed route or neighbour is followed as late.
 const LIFETIME: u64 = 250;
 
-/// The way to the client that a reply is for.
+/// The way to the client at `client` for a packet that is to come from `source`.
 #[inline(always)]
-pub fn to<N: Network>(packet: &Packet<N>) -> Result<Way, Verdict> {
+pub fn to<N: Network>(
+    packet: &Packet<N>,
+    source: &Address,
+    client: &Address,
+) -> Result<Way, Obstacle> {
     let header = &packet.header;
     if header.ttl() <= 1 {
-        return Err(refusal::ttl_expired(packet));
+        return Err(Obstacle::TtlExpired);
     }
-    let client = header.destination();
-    let Some(place) = ROUTES.get_ptr_mut(route::place(header.folded_destination())) else {
-        return Err(packet.refused(Reason::Inconsistent));
+    let Some(place) = ROUTES.get_ptr_mut(route::place(hash::fold(client))) else {
+        return Err(Obstacle::Refused(Reason::Inconsistent));
     };
     // SAFETY: a map value of this CPU, which nothing else on this CPU uses meanwhile; a helper without arguments.
     let (remembered, now) = unsafe { (&mut *place, bpf_jiffies64()) };
-    if remembered.client != client
+    if remembered.client != *client
         || remembered.family != N::FAMILY as u32
         || remembered.until < now
     {
-        let at = packet.ethernet.payload;
-        let refused = ask::<N>(packet.frame, at, packet.control, packet.service, remembered);
-        if refused != 0 {
-            return Err(packet.refused(reason(refused)));
-        }
+        ask::<N>(packet, source, client, remembered).map_err(Obstacle::Refused)?;
         remembered.until = now + LIFETIME;
     }
     if remembered.vlans != packet.ethernet.vlans {
-        return Err(packet.refused(Reason::VlanMismatch));
+        return Err(Obstacle::Refused(Reason::VlanMismatch));
     }
     if header.packet_len() > remembered.mtu as usize && remembered.mtu != 0 {
-        return Err(refusal::too_large(packet, remembered.mtu));
+        return Err(Obstacle::TooLarge {
+            mtu: remembered.mtu,
+        });
     }
     Ok(Way {
         destination: remembered.destination,
@@ -61,27 +58,10 @@ pub fn to<N: Network>(packet: &Packet<N>) -> Result<Way, Verdict> {
     })
 }
 
-/// The reasons that [`ask`] gives.
-#[inline(always)]
-fn reason(number: u32) -> Reason {
-    const UNRESOLVED: u32 = Reason::ClientUnresolved as u32;
-    const DISABLED: u32 = Reason::ForwardingDisabled as u32;
-    const UNUSABLE: u32 = Reason::EgressUnusable as u32;
-    const HOST: u32 = Reason::NotAService as u32;
-    match number {
-        UNRESOLVED => Reason::ClientUnresolved,
-        DISABLED => Reason::ForwardingDisabled,
-        UNUSABLE => Reason::EgressUnusable,
-        HOST => Reason::NotAService,
-        _ => Reason::ClientUnreachable,
-    }
-}
-
 /// `struct bpf_fib_lookup` (include/uapi/linux/bpf.h), its unions by their meaning here. In words: halves of them on the
 /// stack would be written at places that no verifier allows.
 #[repr(C)]
-#[derive(Default)]
-struct Lookup {
+pub struct Lookup {
     /// The lowest byte; above it protocol and source port, unused.
     family: u32,
     /// The upper half. In: length of the packet, 0: not to be compared. Out: what the way takes. Below it the destination
@@ -90,8 +70,8 @@ struct Lookup {
     /// In: where the packet came from. Out: where it leaves.
     ifindex: u32,
     traffic_class: u32,
-    source: Address,
-    destination: Address,
+    source: Wide,
+    destination: Wide,
     vlan: u32,
     /// Six bytes of the source's, six of the destination's.
     macs: [u32; 3],
@@ -99,60 +79,54 @@ struct Lookup {
 
 const _: () = assert!(size_of::<Lookup>() == 64);
 
-/// Asks the kernel. 0: `route` is it, but for `until`. Else the number of a [`Reason`].
-#[cold]
-#[inline(never)]
+/// Asks the kernel, and makes `route` its answer, but for `until`.
+#[inline(always)]
 fn ask<N: Network>(
-    frame: Frame,
-    at: usize,
-    control: ControlBlock,
-    mapping: &'static Service,
+    packet: &Packet<N>,
+    source: &Address,
+    client: &Address,
     route: &mut Route,
-) -> u32 {
+) -> Result<(), Reason> {
     route.until = 0;
-    // The verifier of 6.1 does not know what a constant on the stack is.
-    if at > MAX_PAYLOAD {
-        return Reason::Inconsistent as u32;
-    }
-    let Some(header) = N::parse(frame, at) else {
-        return Reason::Inconsistent as u32;
-    };
-    let client = header.destination();
-    let mut lookup = Lookup {
-        // AF_INET, AF_INET6 (include/linux/socket.h).
-        family: if N::FAMILY == key::IPV4 { 2 } else { 10 },
-        ifindex: frame.ingress_ifindex(),
-        // Policy routing sees the packet as it leaves.
-        source: mapping.reply_address,
-        destination: client,
-        ..Lookup::default()
-    };
-    let found = frame.look_up_route(&mut lookup);
+    let room = scratch::get().ok_or(Reason::Inconsistent)?;
+    // SAFETY: this CPU's own, and all of it is filled.
+    let lookup = unsafe { &mut (*room).lookup };
+    // AF_INET, AF_INET6 (include/linux/socket.h).
+    lookup.family = if N::FAMILY == key::IPV4 { 2 } else { 10 };
+    lookup.mtu = 0;
+    lookup.ifindex = packet.ingress;
+    lookup.traffic_class = 0;
+    // Policy routing sees the packet as it leaves.
+    lookup.source = key::wide(source);
+    lookup.destination = key::wide(client);
+    lookup.vlan = 0;
+    lookup.macs = [0; 3];
+    let found = packet.frame.look_up_route(lookup);
     if found == BPF_FIB_LKUP_RET_NO_NEIGH {
-        return Reason::ClientUnresolved as u32;
+        return Err(Reason::ClientUnresolved);
     }
     if found == BPF_FIB_LKUP_RET_FWD_DISABLED {
-        return Reason::ForwardingDisabled as u32;
+        return Err(Reason::ForwardingDisabled);
     }
     if found == BPF_FIB_LKUP_RET_NOT_FWDED {
-        return Reason::NotAService as u32;
+        return Err(Reason::NotAService);
     }
     if found != BPF_FIB_LKUP_RET_SUCCESS {
-        return Reason::ClientUnreachable as u32;
+        return Err(Reason::ClientUnreachable);
     }
     let Some(egress) =
-        vip::interface(control, lookup.ifindex).filter(|egress| egress.station.transmits())
+        vip::interface(packet.control, lookup.ifindex).filter(|egress| egress.station.transmits())
     else {
-        return Reason::EgressUnusable as u32;
+        return Err(Reason::EgressUnusable);
     };
-    route.client = client;
+    route.client = *client;
     route.family = N::FAMILY as u32;
     route.destination = (lookup.macs[1] >> 16) as u64 | (lookup.macs[2] as u64) << 16;
     route.source = egress.station.mac();
     route.ifindex = lookup.ifindex;
     route.vlans = egress.vlans;
     route.mtu = lookup.mtu >> 16;
-    0
+    Ok(())
 }
 
 impl Frame {

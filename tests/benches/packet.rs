@@ -4,13 +4,13 @@
 //! the median of the differences in thread CPU time. Absolute times drift on a shared machine, differences hardly.
 
 use anyhow::{Context as _, ensure};
-use aya::{
-    maps::{PerCpuArray, PerCpuValues},
-    programs::{TestRun as _, TestRunOptions, Xdp},
-};
-use lb_agent::datapath::{
-    Desired, Device, NextHop, RealServer, Service, TunnelSource,
-    xdp::{Capacity, Datapath, load_program},
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use lb_agent::{
+    balance::term::Term,
+    datapath::{
+        Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource,
+        xdp::{Capacity, Datapath, load_program},
+    },
 };
 use lb_common::{BackendState, Mode, Route, ServiceKey, backend::mac_word, hash, key, route};
 use nix::{
@@ -62,7 +62,11 @@ fn main() -> anyhow::Result<()> {
 
     let mut datapath = Datapath::unpinned(Capacity::SMALLEST)?;
     datapath.writer().grace_passed();
-    datapath.writer().commit(&desired())?;
+    // The second commit gives every slot of one service to another real server.
+    for shift in [0, 1] {
+        datapath.writer().commit(&desired(shift), 0)?;
+        datapath.writer().grace_passed();
+    }
     for program in [
         "bare",
         "forward",
@@ -200,7 +204,7 @@ const LOOPBACK: u32 = 1;
 const OTHER: u32 = 2;
 
 /// A hundred real servers behind three services, among three hundred others.
-fn desired() -> Desired {
+fn desired(shift: u32) -> Desired {
     let real_servers: Vec<RealServer> = (0..100)
         .map(|number| RealServer {
             address: [10, 0, 1, number].into(),
@@ -209,6 +213,7 @@ fn desired() -> Desired {
             tunnel_source: None,
             weight: 1,
             state: BackendState::Up,
+            term: Term::default(),
             next_hop: NextHop::Via {
                 mac: REAL_SERVER_MAC,
                 device: LOOPBACK,
@@ -217,12 +222,14 @@ fn desired() -> Desired {
         })
         .collect();
     let table: Arc<[u32]> = (0..65_537).map(|slot| slot % 100).collect();
+    let moved: Arc<[u32]> = (0..65_537).map(|slot| (slot + shift) % 100).collect();
     let service = |name: &str, keys: Vec<ServiceKey>| Service {
         name: name.to_owned(),
         keys,
-        owner: 0,
+        owners: Vec::new(),
         table: Arc::clone(&table),
         real_servers: real_servers.clone(),
+        flows: FlowRules::default(),
     };
     let tunnelled = |address: &str, source: &str| {
         let address = address.parse().expect("an address");
@@ -290,6 +297,10 @@ fn desired() -> Desired {
             },
             service("udp", vec![ServiceKey::v4(VIP4, 53, key::UDP)]),
             service("others", others),
+            Service {
+                table: moved,
+                ..service("moved", vec![ServiceKey::v4(VIP4, 81, key::TCP)])
+            },
         ],
         devices: [LOOPBACK, OTHER].map(device).into(),
     }
@@ -366,6 +377,8 @@ fn cases() -> Vec<Case> {
         forward("dr4_tcp_established", ipv4(VIP4, key::TCP, &tcp(80, ack))),
         flows("dr4_tcp_1m_flows", ipv4(VIP4, key::TCP, &tcp(80, ack))),
         forward("dr4_syn", ipv4(VIP4, key::TCP, &tcp(80, syn))),
+        forward("dr4_in_window", ipv4(VIP4, key::TCP, &tcp(81, ack))),
+        flows("dr4_in_window_1m_new", ipv4(VIP4, key::TCP, &tcp(81, syn))),
         forward("dr4_udp", ipv4(VIP4, key::UDP, &udp(53))),
         forward("dr6_tcp_established", ipv6(VIP6, key::TCP, &tcp(80, ack))),
         tunnel("tun4", ipv4(VIP4, key::TCP, &tcp(8081, ack))),

@@ -46,6 +46,11 @@ impl Echo {
 
     /// Sends back what arrives on each connection to `endpoint` until its end; several at a time.
     pub fn tcp(node: &Node, endpoint: SocketAddr) -> Result<Self> {
+        Self::greeting_tcp(node, endpoint, String::new())
+    }
+
+    /// The same, after `greeting`.
+    pub fn greeting_tcp(node: &Node, endpoint: SocketAddr, greeting: String) -> Result<Self> {
         let listener = node
             .enter(|| TcpListener::bind(endpoint))?
             .with_context(|| format!("bind {endpoint} on {}", node.name()))?;
@@ -54,7 +59,10 @@ impl Echo {
             thread::scope(|scope| {
                 while !stop.load(Ordering::Relaxed) {
                     match listener.accept() {
-                        Ok((stream, _)) => drop(scope.spawn(move || send_back(stream))),
+                        Ok((stream, _)) => {
+                            let greeting = &greeting;
+                            drop(scope.spawn(move || send_back(stream, greeting)));
+                        }
                         Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(POLL),
                         Err(error) => eprintln!("echo: accept: {error}"),
                     }
@@ -87,11 +95,12 @@ impl Drop for Echo {
 }
 
 /// The client may stop reading for a while, so a full buffer there must not stop us from reading here.
-fn send_back(mut stream: TcpStream) {
+fn send_back(mut stream: TcpStream, greeting: &str) {
     let outcome = (|| {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(STALLED))?;
         stream.set_write_timeout(Some(STALLED))?;
+        stream.write_all(greeting.as_bytes())?;
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = stream.read(&mut buffer)?;

@@ -28,6 +28,11 @@ pub fn install() -> Result<()> {
     Ok(())
 }
 
+/// As if one of the signals had arrived.
+pub fn raise() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
 /// Whether one of the signals has arrived.
 pub fn arrived() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lb_tests::lab::{Lab, Node, Options, VIP4, VIP6, wait_until};
+use lb_tests::lab::{Lab, Node, Options, VIP4, VIP6, remove_left_overs, wait_until};
 
 /// Set for the child that makes a lab and is then killed.
 const VICTIM: &str = "LB_LAB_VICTIM";
@@ -248,7 +248,7 @@ fn several_labs_are_up_at_once() {
 }
 
 #[test]
-fn what_a_killed_process_left_is_removed_by_the_next_start() {
+fn what_a_killed_process_left_is_removed_by_the_next_start_or_without_one() {
     if std::env::var_os(VICTIM).is_some() {
         let lab = Lab::up(&Options { real_servers: 1 }).unwrap();
         let _nginx = lab.nginx("rs1").unwrap();
@@ -257,10 +257,16 @@ fn what_a_killed_process_left_is_removed_by_the_next_start() {
             std::thread::park();
         }
     }
+    killed_and_removed(|| drop(Lab::up(&Options { real_servers: 1 }).unwrap()));
+    killed_and_removed(|| remove_left_overs().unwrap());
+}
+
+/// Makes a lab in a process that is killed, and sees that `remove` takes all of it away.
+fn killed_and_removed(remove: impl FnOnce()) {
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "what_a_killed_process_left_is_removed_by_the_next_start",
+            "what_a_killed_process_left_is_removed_by_the_next_start_or_without_one",
             "--nocapture",
         ])
         .env(VICTIM, "1")
@@ -279,7 +285,7 @@ fn what_a_killed_process_left_is_removed_by_the_next_start() {
     victim.kill().unwrap();
     victim.wait().unwrap();
 
-    let _next = Lab::up(&Options { real_servers: 1 }).unwrap();
+    remove();
     assert_eq!(traces(&name), Vec::<String>::new());
     wait_until(Duration::from_secs(5), "nginx to be gone", || {
         let found = processes(&nginx);

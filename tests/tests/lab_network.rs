@@ -106,6 +106,43 @@ fn an_interface_that_is_made_anew_is_attached_to_anew() {
     assert_eq!(answers.len(), 3, "{answers:?}");
 }
 
+#[test]
+fn an_interface_that_gets_another_name_serves_on() {
+    let director = Director::up(LAB_CONFIG).unwrap();
+    let lb1 = director.node();
+    // Requests arrive on eth0 and leave by eth1: nothing but the attachment makes eth0 known.
+    let rename = |from: &str, to: &str| {
+        let script = format!(
+            "ip link set {from} down && ip link set {from} name {to} && ip link set {to} up"
+        );
+        lb1.run("sh", &["-c", &script]).unwrap();
+    };
+    let serves = |mention: bool| {
+        director
+            .wait_for_status("eth0 to be known by either name", |status| {
+                let found = interface(status, "eth0");
+                let reason = found["reason"].as_str().unwrap_or_default();
+                let all_up = (21..=23).all(|number| {
+                    let address = format!("10.2.0.{number}:8080");
+                    real_server(status, "api", &address)["state"] == "up"
+                });
+                if found["mode"] == "native" && reason.contains("front") == mention && all_up {
+                    Ok(())
+                } else {
+                    Err(status.to_string())
+                }
+            })
+            .unwrap();
+        assert_eq!(director.agent.status().unwrap()["datapath"], "xdp_native");
+        director.ask("10.1.0.100:8080", 20).unwrap();
+    };
+    serves(false);
+    rename("eth0", "front");
+    serves(true);
+    rename("front", "eth0");
+    serves(false);
+}
+
 /// A director whose front leg is a port of a bridge: its driver has no XDP of its own.
 fn bridged() -> Lab {
     let lab = Lab::up(&Options::default()).unwrap();
@@ -149,4 +186,24 @@ fn where_native_mode_is_demanded_a_driver_without_it_refuses_the_start() {
         assert!(message.contains(word), "\"{word}\" in: {message}");
     }
     assert_eq!(traces(lab.node("lb1")).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn what_an_earlier_run_attached_in_generic_mode_does_not_pass_for_native() {
+    let config = LAB_CONFIG.replace("[\"eth0\", \"eth1\"]", BRIDGED);
+    let mut director = Director::in_lab(bridged(), &config).unwrap();
+    director.agent.restart().unwrap();
+    let status = director.agent.status().unwrap();
+    let found = interface(&status, "br0");
+    let reason = found["reason"].as_str().unwrap();
+    assert!(reason.contains("generic mode"), "{reason}");
+
+    director.agent.kill();
+    let native = config.replace("interfaces =", "datapath = \"xdp_native\"\ninterfaces =");
+    let refusal = refused(director.node(), &native).unwrap();
+    let message = refusal.message().unwrap();
+    for word in ["br0", "generic mode", "lb-agent unload"] {
+        assert!(message.contains(word), "\"{word}\" in: {message}");
+    }
+    director.ask("10.1.0.100:80", 20).unwrap();
 }

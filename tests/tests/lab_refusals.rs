@@ -74,6 +74,9 @@ fn a_check_says_what_this_host_lacks_and_that_the_file_is_valid() {
         .replace("\"eth1\"]", "\"eth7\"]")
         .replace(&format!("{VIP4}:8080"), "192.0.2.9:8080");
     let elsewhere = check(&elsewhere);
+    let on_loopback = check(&LAB_CONFIG.replace("\"eth1\"]", "\"lo\"]"));
+    let words = "interface lo carries no Ethernet frames";
+    assert!(on_loopback.contains(words), "{words}: {on_loopback}");
     for words in [
         "there is no interface eth7 on this host",
         "192.0.2.9 is not an address of this host",
@@ -231,6 +234,25 @@ fn a_control_socket_that_cannot_be_opened_leaves_nothing() {
     );
     let refusal = refused(node, &config).unwrap();
     assert_refused(node, &refusal, &["control socket", "/run/lb/taken.sock"]);
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_not_taken_for_one() {
+    let lab = lab();
+    let node = lab.node("lb1");
+    let file = node.directory().join("run/precious");
+    fs::write(&file, "of somebody").unwrap();
+    let path = "/run/lb/precious";
+    let config = LAB_CONFIG.replace(
+        "interfaces =",
+        &format!("control.socket = \"{path}\"\ninterfaces ="),
+    );
+    let mut unload = node.command(agent_binary().unwrap());
+    unload.args(["unload", "--socket", path]);
+    for refusal in [refused(node, &config), refused_command(node, unload)] {
+        assert_refused(node, &refusal.unwrap(), &[path, "no socket"]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "of somebody");
+    }
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! `lb-agent status` tells what the kernel does, read back from the maps.
 
+use std::fs;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
 use lb_common::{Backend, BackendState, Counter, LAYOUT_VERSION, Service, layout::map};
-use lb_tests::director::{Director, LAB_CONFIG, answers, real_server, service};
+use lb_tests::director::{Director, LAB_CONFIG, answers, interface, real_server, service};
 use lb_tests::echo::Echo;
+use nix::sys::signal::Signal;
 
 const UDP: &str = "
 router_id = \"lb1\"
@@ -154,6 +158,36 @@ fn what_is_changed_in_the_maps_behind_the_agents_back_shows() {
     }
 }
 
+#[test]
+fn an_attachment_that_is_taken_away_behind_the_agents_back_shows() {
+    let mut director = Director::up(LAB_CONFIG).unwrap();
+    let index = director
+        .node()
+        .run("cat", &["/sys/class/net/eth1/ifindex"])
+        .unwrap();
+    let links = director
+        .node()
+        .directory()
+        .join(format!("bpf/lb/v{LAYOUT_VERSION}/links"));
+    fs::remove_file(links.join(index.trim())).unwrap();
+    // The kernel lets go of the attachment a moment after its last name.
+    let status = director
+        .wait_for_status("eth1 without the program", |status| {
+            match &interface(status, "eth1")["mode"] {
+                mode if mode == "none" => Ok(status.clone()),
+                mode => Err(mode.to_string()),
+            }
+        })
+        .unwrap();
+    let eth1 = interface(&status, "eth1");
+    assert!(eth1["reason"].as_str().unwrap().contains("start"), "{eth1}");
+    assert_eq!(interface(&status, "eth0")["mode"], "native");
+    assert_eq!(status["datapath"], "xdp_mixed");
+    // The cure that is named.
+    director.agent.restart().unwrap();
+    assert_eq!(director.agent.status().unwrap()["datapath"], "xdp_native");
+}
+
 /// Sends datagrams of `length` bytes from `own` to `target`, with this TTL or hop limit, and waits for none.
 fn send(director: &Director, own: &str, target: &str, hops: u32, count: usize, length: usize) {
     let own: SocketAddr = own.parse().unwrap();
@@ -240,4 +274,28 @@ fn a_host_without_an_agent_says_so() {
     director.agent.restart().unwrap();
     let answers = director.ask("10.1.0.100:80", 3).unwrap();
     assert_eq!(answers.values().sum::<usize>(), 3);
+}
+
+#[test]
+fn clients_of_the_control_socket_that_say_nothing_keep_nobody_waiting_for_long() {
+    let director = Director::up(LAB_CONFIG).unwrap();
+    let socket = director.node().directory().join("run/lb.sock");
+    let silent: Vec<_> = (0..40)
+        .map(|_| UnixStream::connect(&socket).unwrap())
+        .collect();
+    let asked = Instant::now();
+    director.agent.status().unwrap();
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    drop(silent);
+}
+
+#[test]
+fn an_agent_that_does_not_answer_is_told_from_one_that_is_not_there() {
+    let mut director = Director::up(LAB_CONFIG).unwrap();
+    director.agent.daemon().signal(Signal::SIGSTOP).unwrap();
+    let error = director.agent.command(&["status"]).unwrap_err().to_string();
+    assert!(error.contains("has not answered within 10 s"), "{error}");
+    director.agent.daemon().signal(Signal::SIGCONT).unwrap();
+    director.agent.status().unwrap();
 }

@@ -116,6 +116,13 @@ pub fn run(
             send(&child, Signal::SIGKILL);
         }
     };
+    if cut.is_some() {
+        // cargo ends before the test programs that it has started do.
+        let since = Instant::now();
+        while is_there(&child) && since.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
     let ended = Instant::now();
     while ended.elapsed() < DRAIN {
         match output.recv_timeout(DRAIN) {
@@ -169,6 +176,11 @@ fn send(child: &Child, signal: Signal) {
         // An error means that all of the group have just ended.
         let _ = killpg(Pid::from_raw(pid), signal);
     }
+}
+
+/// Whether anybody of the child's group is left. The number is the group's for as long as somebody is.
+fn is_there(child: &Child) -> bool {
+    i32::try_from(child.id()).is_ok_and(|id| killpg(Pid::from_raw(id), None).is_ok())
 }
 
 /// SIGINT and SIGTERM held back from this thread and those it starts, until dropped.
@@ -273,6 +285,26 @@ mod tests {
         .unwrap();
         assert_eq!(end, End::TimedOut);
         assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn all_that_a_child_started_has_ended_when_it_was_cut_short() {
+        let mut pid = String::new();
+        // The head of the group ends at once, what it started a little later.
+        let script = "(trap 'sleep 0.3; exit' TERM; while :; do sleep 0.05; done) & echo $!; wait";
+        let end = run(
+            &mut shell(script),
+            Pipe::Out,
+            Some(Duration::from_millis(300)),
+            |event| {
+                if let Event::Out(bytes) = event {
+                    pid.push_str(&String::from_utf8_lossy(bytes));
+                }
+            },
+        )
+        .unwrap();
+        assert_eq!(end, End::TimedOut);
+        assert!(!std::path::Path::new("/proc").join(pid.trim()).exists());
     }
 
     #[test]

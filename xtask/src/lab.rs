@@ -7,6 +7,9 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use lb_tests::lab::{Lab, Options, ROOT, all_labs, check_requirements};
 
+/// The lab that is meant where none is named.
+const MAIN: &str = "main";
+
 /// Arguments of `cargo xtask lab`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -46,7 +49,7 @@ enum Verb {
 #[derive(clap::Args)]
 struct Which {
     /// The lab's name, lower-case letters and digits.
-    #[arg(long, default_value = "main")]
+    #[arg(long, default_value = MAIN)]
     name: String,
 }
 
@@ -77,8 +80,12 @@ fn up(name: &str, real_servers: usize) -> Result<()> {
         start.elapsed().as_secs_f64(),
         names.join(" ")
     );
+    let which = match name {
+        MAIN => String::new(),
+        name => format!("--name {name} "),
+    };
     println!(
-        "a node's own files are in {ROOT}/{name}/NODE; try: cargo xtask lab exec cl1 ip -br address"
+        "a node's own files are in {ROOT}/{name}/NODE; try: cargo xtask lab exec {which}cl1 ip -br address"
     );
     Ok(())
 }

@@ -7,7 +7,9 @@ mod child;
 mod lab;
 mod lint;
 mod run;
+mod say;
 mod setup;
+mod sim;
 mod test;
 mod vm;
 mod workspace;
@@ -36,6 +38,8 @@ enum Verb {
     Lint(lint::Args),
     /// Measure, and write target/bench/NAME.json.
     Bench(bench::Args),
+    /// Simulate elections of VRRP; a failing seed is shown again by --seed S.
+    Sim(sim::Args),
     /// The network lab by hand: up, down, exec NODE CMD, status.
     Lab(lab::Args),
     /// Run a command in the guest with Debian's own kernel.
@@ -47,7 +51,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line with its causes; a backtrace would tell the reader nothing.
-            eprintln!("error: {error:#}");
+            say::error(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -60,6 +64,7 @@ fn run_verb(verb: Verb) -> anyhow::Result<()> {
         Verb::Test(args) => test::run(args),
         Verb::Lint(args) => lint::run(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Sim(args) => sim::run(args),
         Verb::Lab(args) => lab::run(args),
         Verb::Vm(args) => vm::run(args),
     }

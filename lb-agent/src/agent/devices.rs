@@ -2,6 +2,7 @@
 
 use crate::{
     agent::pool::Pool,
+    config::Config,
     datapath::Device,
     network::{HostAddresses, Link, Links, Netlink, NextHop, NextHops, Route},
 };
@@ -45,12 +46,13 @@ pub enum DevicesError {
 /// # Errors
 /// Where one does not exist or cannot be attached to.
 pub async fn choose(
-    configured: &[String],
+    config: &Config,
     pool: &Pool,
     links: &Links,
     addresses: &HostAddresses,
     netlink: &Netlink,
 ) -> Result<Vec<Link>, DevicesError> {
+    let configured = &config.interfaces;
     if !configured.is_empty() {
         let mut chosen = BTreeMap::new();
         for name in configured {
@@ -82,6 +84,14 @@ pub async fn choose(
             here = addresses
                 .interfaces_reaching(listen.ip())
                 .into_iter()
+                .filter(is_ethernet)
+                .collect();
+        }
+        let governed = config.vrrp.iter().filter(|vrrp| vrrp.owns(listen.ip()));
+        if here.is_empty() {
+            let where_elected = governed.filter_map(|vrrp| links.by_name(&vrrp.interface));
+            here = where_elected
+                .map(|link| link.index)
                 .filter(is_ethernet)
                 .collect();
         }

@@ -2,10 +2,10 @@
 
 use crate::{
     config,
-    datapath::xdp::{AttachError, Attached, Datapath, Holder, Ladder, Target},
+    datapath::xdp::{AttachError, Attached, Datapath, GENERIC, Holder, Ladder, Target},
     network::{Link, Links, Netlink, XdpMode},
 };
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// The interfaces that are to carry the program.
 #[derive(Debug)]
@@ -26,18 +26,19 @@ struct Wanted {
 #[derive(Debug)]
 struct Attachment {
     ifindex: u32,
-    mode: Option<XdpMode>,
+    /// The other name that it goes by: an attachment is to the interface and not to its name.
+    renamed: Option<String>,
 }
 
 /// How an interface stands, for status.
 #[derive(Debug)]
 pub struct InterfaceView<'a> {
-    /// Its name.
+    /// Its name in the configuration.
     pub name: &'a str,
     /// How the program runs there; `None`: it does not.
     pub mode: Option<XdpMode>,
     /// Why.
-    pub reason: &'a str,
+    pub reason: Cow<'a, str>,
 }
 
 impl Interfaces {
@@ -85,7 +86,7 @@ impl Interfaces {
                 datapath.detach(ifindex)?;
             }
         }
-        self.read_modes(datapath, netlink).await;
+        self.tell(datapath, netlink).await;
         Ok(())
     }
 
@@ -93,30 +94,10 @@ impl Interfaces {
     pub async fn follow(&mut self, links: &Links, datapath: &mut Datapath, netlink: &Netlink) {
         let mut changed = false;
         for wanted in &mut self.wanted {
-            let now = links.by_name(&wanted.name);
-            if wanted
-                .attached
-                .as_ref()
-                .map(|attachment| attachment.ifindex)
-                == now.map(|link| link.index)
-            {
-                continue;
-            }
-            changed = true;
-            let Some(link) = now else {
-                tracing::warn!(interface = wanted.name, "interface is gone");
-                wanted.attached = None;
-                wanted.reason = "there is no such interface any more".to_owned();
-                continue;
-            };
-            if let Err(error) = wanted.attach(link, self.ladder, datapath) {
-                tracing::error!(interface = wanted.name, %error, "interface is back, but not attached to");
-                wanted.attached = None;
-                wanted.reason = error.to_string();
-            }
+            changed |= wanted.follow(links, self.ladder, datapath);
         }
         if changed {
-            self.read_modes(datapath, netlink).await;
+            self.tell(datapath, netlink).await;
         }
     }
 
@@ -129,20 +110,14 @@ impl Interfaces {
             .collect()
     }
 
-    /// How each stands.
-    pub fn view(&self) -> impl Iterator<Item = InterfaceView<'_>> {
-        self.wanted.iter().map(|wanted| InterfaceView {
-            name: &wanted.name,
-            mode: wanted
-                .attached
-                .as_ref()
-                .and_then(|attachment| attachment.mode),
-            reason: &wanted.reason,
-        })
+    /// How each stands, by what the kernel says in `links` of the program with the id `own`.
+    pub fn view(&self, links: &Links, own: Option<u32>) -> Vec<InterfaceView<'_>> {
+        let view = |wanted| Wanted::view(wanted, links, own);
+        self.wanted.iter().map(view).collect()
     }
 
-    /// Asks the kernel how the program really runs on each.
-    async fn read_modes(&mut self, datapath: &Datapath, netlink: &Netlink) {
+    /// Asks the kernel how the program really runs on each, and logs it.
+    async fn tell(&self, datapath: &Datapath, netlink: &Netlink) {
         let links = match netlink.links().await {
             Ok(links) => links,
             Err(error) => {
@@ -150,30 +125,11 @@ impl Interfaces {
                 return;
             }
         };
-        let own = datapath.program_id();
-        for wanted in &mut self.wanted {
-            let Some(attachment) = &mut wanted.attached else {
-                continue;
-            };
-            let found = links.get(attachment.ifindex).and_then(|link| link.xdp);
-            attachment.mode = found
-                .filter(|xdp| Some(xdp.program_id) == own)
-                .map(|xdp| xdp.mode);
-            match found {
-                Some(xdp) if attachment.mode.is_none() => {
-                    wanted.reason = format!(
-                        "the kernel says that another program, id {}, is there",
-                        xdp.program_id
-                    );
-                }
-                None => "the kernel says that no program is there".clone_into(&mut wanted.reason),
-                Some(_) => {}
-            }
-            let mode = mode_name(attachment.mode);
+        for view in self.view(&links, datapath.program_id()) {
             tracing::info!(
-                interface = wanted.name,
-                mode,
-                reason = wanted.reason,
+                interface = view.name,
+                mode = mode_name(view.mode),
+                reason = %view.reason,
                 "XDP attached"
             );
         }
@@ -181,6 +137,79 @@ impl Interfaces {
 }
 
 impl Wanted {
+    /// What the kernel says of it in `links`.
+    fn view(&self, links: &Links, own: Option<u32>) -> InterfaceView<'_> {
+        let (mode, reason) = match &self.attached {
+            None => (None, Cow::from(&self.reason)),
+            Some(attachment) => match links.get(attachment.ifindex).and_then(|link| link.xdp) {
+                None => (
+                    None,
+                    "the kernel says that no program is there any more: start the agent again to attach it".into(),
+                ),
+                Some(xdp) if Some(xdp.program_id) != own => (
+                    None,
+                    format!(
+                        "the kernel says that another program, id {}, is there",
+                        xdp.program_id
+                    )
+                    .into(),
+                ),
+                Some(xdp) => (Some(xdp.mode), self.attached_reason(attachment)),
+            },
+        };
+        InterfaceView {
+            name: &self.name,
+            mode,
+            reason,
+        }
+    }
+
+    fn attached_reason(&self, attachment: &Attachment) -> Cow<'_, str> {
+        match &attachment.renamed {
+            Some(other) => format!(
+                "{}; now named {other}: the next start wants that name in `interfaces`",
+                self.reason
+            )
+            .into(),
+            None => Cow::from(&self.reason),
+        }
+    }
+
+    /// Goes with the interface. Says whether anything has changed.
+    fn follow(&mut self, links: &Links, ladder: Ladder, datapath: &mut Datapath) -> bool {
+        let named_so = links.by_name(&self.name);
+        if let Some(attachment) = &mut self.attached {
+            let attached_to = links.get(attachment.ifindex);
+            let renamed = match (attached_to, named_so) {
+                (Some(link), Some(named_so)) if link.index == named_so.index => None,
+                (Some(link), None) => Some(link.name.clone()),
+                _ => return self.find_anew(named_so, ladder, datapath),
+            };
+            let changed = attachment.renamed != renamed;
+            attachment.renamed = renamed;
+            return changed;
+        }
+        named_so.is_some() && self.find_anew(named_so, ladder, datapath)
+    }
+
+    /// The interface that was attached to is gone; there may be another of its name.
+    fn find_anew(&mut self, link: Option<&Link>, ladder: Ladder, datapath: &mut Datapath) -> bool {
+        self.attached = None;
+        match link {
+            None => {
+                tracing::warn!(interface = self.name, "interface is gone");
+                "there is no such interface any more".clone_into(&mut self.reason);
+            }
+            Some(link) => {
+                if let Err(error) = self.attach(link, ladder, datapath) {
+                    tracing::error!(interface = self.name, %error, "interface is back, but not attached to");
+                    self.reason = error.to_string();
+                }
+            }
+        }
+        true
+    }
+
     fn attach(
         &mut self,
         link: &Link,
@@ -198,6 +227,11 @@ impl Wanted {
         };
         let attached = datapath.attach(&target, ladder)?;
         self.reason = match &attached {
+            Attached::Adopted if holder.is_some_and(|holder| holder.keyword == GENERIC) => {
+                "attached by an earlier run in generic mode, several times slower; `lb-agent unload` before the next start \
+                 has the driver asked again"
+                    .to_owned()
+            }
             Attached::Adopted => {
                 "attached by an earlier run, its program replaced in place".to_owned()
             }
@@ -208,7 +242,7 @@ impl Wanted {
         };
         self.attached = Some(Attachment {
             ifindex: link.index,
-            mode: None,
+            renamed: None,
         });
         Ok(())
     }
@@ -218,7 +252,7 @@ impl Wanted {
 fn keyword(mode: XdpMode) -> &'static str {
     match mode {
         XdpMode::Native => "xdpdrv",
-        XdpMode::Generic => "xdpgeneric",
+        XdpMode::Generic => GENERIC,
         XdpMode::Offload => "xdpoffload",
         XdpMode::Multi => "xdp",
     }

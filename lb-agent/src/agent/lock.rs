@@ -24,7 +24,7 @@ pub struct Lock {
 pub enum LockError {
     /// Another agent runs.
     #[error(
-        "an agent is running already{holder}: stop it first, or give this one a `control.socket` and a BPF file system of its own"
+        "an agent is running already{holder}: stop it first; two on one host need a `control.socket` and a BPF file system each"
     )]
     Held {
         /// Its process id in words, if it is known.
@@ -32,7 +32,7 @@ pub enum LockError {
     },
     /// Another agent, with another control socket, has the pinned data plane.
     #[error(
-        "an agent with another control socket{holder} has the data plane below {bpffs}: stop it first, or give this one a BPF file system of its own"
+        "an agent with another control socket{holder} has the data plane below {bpffs}: stop it first; two on one host need a BPF file system each"
     )]
     DatapathHeld {
         /// Its process id in words, if it is known.

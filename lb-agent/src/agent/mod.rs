@@ -4,39 +4,55 @@
 //! is the loop. It alone writes the maps; checks, next hops and the control socket are tasks that speak to it over
 //! bounded channels.
 
+mod alone;
 mod devices;
 mod interfaces;
 mod lock;
+mod operator;
+mod ownership;
 mod pool;
 mod report;
 mod start;
+mod sweep;
+mod terms;
 
+pub use alone::Alone;
 pub use devices::DevicesError;
 pub use lock::{Lock, LockError};
-pub use pool::{Pool, PoolError};
+pub use operator::OperatorError;
+pub use pool::{Change, Pool, PoolError};
 pub use start::{StartError, start};
 
 use crate::{
     config::Config,
     control::{
-        protocol::{Request, Response},
+        protocol::{Request, Response, ServerVerb},
         server::{Asked, Server},
     },
     datapath::{Desired, xdp::Datapath},
     health,
     network::{HostAddresses, Links, Netlink, NextHops, Resolver},
+    notify::Notifier,
+    script::Runner,
     sys::grace::Grace,
+    vrrp::shell::{Order, Vrrp},
 };
 use interfaces::Interfaces;
+use nix::time::{ClockId, clock_gettime};
+use operator::Operator;
+use pool::{PoolRealServer, Word};
 use std::{
     io,
     sync::Arc,
     time::{Duration, Instant},
 };
+use sweep::Sweeper;
+use terms::Terms;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::Interval,
 };
 
 /// How long to wait before a commit that failed is tried again.
@@ -48,14 +64,20 @@ pub struct Agent {
     config: Config,
     started: Instant,
     pool: Pool,
+    terms: Terms,
     datapath: Datapath,
     interfaces: Interfaces,
     netlink: Netlink,
     resolver: Resolver,
+    /// The elections, where there are any.
+    vrrp: Option<Vrrp>,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
     addresses: watch::Receiver<Arc<HostAddresses>>,
     checks: health::Driver,
+    scripts: Runner,
+    notifier: Notifier,
+    operator: Operator,
     events: mpsc::Receiver<health::Event>,
     requests: mpsc::Receiver<Asked>,
     grace: Grace,
@@ -63,12 +85,34 @@ pub struct Agent {
     waiting: Option<JoinHandle<io::Result<()>>>,
     /// What packets meet is not what is wanted.
     is_dirty: bool,
+    /// Once a second.
+    seconds: Interval,
+    sweeper: Sweeper,
     /// When a failed commit is tried again.
     retry_at: Option<Instant>,
     signals: Signals,
     // Fields are dropped in order: the socket goes before the lock that protects it.
     _server: Server,
     _lock: Lock,
+}
+
+/// What [`start`] has brought up.
+#[derive(Debug)]
+pub enum Running {
+    /// An agent with services.
+    Agent(Box<Agent>),
+    /// One without.
+    Alone(Box<Alone>),
+}
+
+impl Running {
+    /// Works until SIGTERM or SIGINT.
+    pub async fn run(self) {
+        match self {
+            Self::Agent(agent) => agent.run().await,
+            Self::Alone(alone) => alone.run().await,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -94,6 +138,10 @@ impl Agent {
         loop {
             self.commit_if_due();
             let retry = self.retry_at.map(tokio::time::Instant::from_std);
+            let step = self
+                .pool
+                .next_step(Instant::now())
+                .map(tokio::time::Instant::from_std);
             tokio::select! {
                 Some(event) = self.events.recv() => {
                     self.on_health(event);
@@ -107,10 +155,13 @@ impl Agent {
                 Ok(()) = self.addresses.changed() => self.is_dirty = true,
                 Some((request, answer)) = self.requests.recv() => {
                     // Fails only where the client has gone.
-                    let _ = answer.send(self.answer(request));
+                    let _ = answer.send(self.answer(request).await);
                 }
                 passed = wait(&mut self.waiting) => self.on_grace(passed),
+                _ = self.seconds.tick() => self.on_second(),
+                outcome = self.sweeper.outcome() => self.on_swept(outcome),
                 () = sleep_until(retry), if retry.is_some() => self.retry_at = None,
+                () = sleep_until(step), if step.is_some() => self.is_dirty = true,
                 _ = self.signals.terminate.recv() => break,
                 _ = self.signals.interrupt.recv() => break,
                 _ = self.signals.hangup.recv() => {
@@ -123,11 +174,18 @@ impl Agent {
 
     async fn stop(self) {
         tracing::info!("ending; forwarding stays loaded until `lb-agent unload`");
+        // First: the others are waiting for it.
+        if let Some(vrrp) = self.vrrp {
+            vrrp.stop().await;
+        }
         self.checks.stop().await;
+        self.notifier.finish().await;
+        self.scripts.finish().await;
         if let Some(waiting) = self.waiting {
             // Nothing is written after it: its outcome is of no more interest.
             let _ = waiting.await;
         }
+        self.sweeper.stop().await;
         if let Err(error) = self.resolver.shutdown().await {
             tracing::warn!(
                 error = error.with_cause(),
@@ -137,18 +195,31 @@ impl Agent {
     }
 
     fn on_health(&mut self, event: health::Event) {
-        let Some((service, real_server)) = self.pool.on_health(&event) else {
-            return;
-        };
-        let address = real_server.display_address();
-        tracing::info!(
-            service = service.name,
-            real_server = address,
-            state = real_server.state_name(),
-            reason = real_server.reason,
-            "real server changed"
-        );
-        self.is_dirty = true;
+        let changes = self.pool.on_health(&event, Instant::now());
+        self.announce(changes);
+    }
+
+    /// What has changed is told to the log, to the operator's commands and, by the next commit, to packets.
+    fn announce(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            let what = match &change.real_server {
+                Some(_) => "real server changed",
+                None => "service changed",
+            };
+            tracing::info!(
+                service = change.service,
+                real_server = change.real_server,
+                old = change.old,
+                new = change.new,
+                weight = change.weight,
+                reason = change.reason,
+                "{what}"
+            );
+            for notice in change.notices(&self.config.router_id) {
+                self.notifier.send(notice);
+            }
+            self.is_dirty = true;
+        }
     }
 
     /// A next hop is one word: it needs no commit.
@@ -190,7 +261,12 @@ impl Agent {
             &self.links.borrow(),
         );
         let addresses = Arc::clone(&self.addresses.borrow_and_update());
-        self.pool.desired(&next_hops, devices, &addresses)
+        let mut desired = self
+            .pool
+            .desired(&next_hops, devices, &addresses, Instant::now());
+        let way_to = |service: &str, address| self.pool.way_to(service, address, &next_hops);
+        self.terms.apply(&mut desired, way_to, boot_s());
+        desired
     }
 
     /// Commits what has changed, unless the bank to write may still be read: then the end of the grace period comes here
@@ -211,7 +287,7 @@ impl Agent {
         if self.datapath.writer().is_committed(&desired) {
             return;
         }
-        match self.datapath.writer().commit(&desired) {
+        match self.datapath.writer().commit(&desired, boot_s()) {
             Ok(generation) => {
                 tracing::debug!(generation, "committed");
                 self.wait_for_grace();
@@ -229,14 +305,110 @@ impl Agent {
         self.waiting = Some(tokio::task::spawn_blocking(move || grace.wait()));
     }
 
-    fn answer(&self, request: Request) -> Response {
+    async fn answer(&mut self, request: Request) -> Response {
         match request {
-            Request::Status => match self.report() {
+            Request::VrrpRelease { instance } => {
+                ownership::hand_over(self.vrrp.as_ref(), Order::Release, instance).await
+            }
+            Request::VrrpClaim { instance } => {
+                ownership::hand_over(self.vrrp.as_ref(), Order::Claim, instance).await
+            }
+            Request::Status => match self.report().await {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Error(format!("read the maps: {error}")),
             },
+            Request::Server {
+                verb,
+                service,
+                real_servers,
+            } => match self.on_words(verb, &service, &real_servers) {
+                Ok(done) => Response::Done(done),
+                Err(error) => Response::Error(error),
+            },
         }
     }
+
+    /// Does what the operator says about some real servers: about all of them, or about none.
+    fn on_words(
+        &mut self,
+        verb: ServerVerb,
+        service: &str,
+        real_servers: &[String],
+    ) -> Result<Vec<String>, String> {
+        let Some(found) = self
+            .pool
+            .services()
+            .iter()
+            .find(|known| known.name == service)
+        else {
+            let known: Vec<&str> = self
+                .pool
+                .services()
+                .iter()
+                .map(|known| known.name.as_str())
+                .collect();
+            return Err(format!(
+                "there is no service `{service}`; there are: {}",
+                known.join(", ")
+            ));
+        };
+        let known: Vec<String> = found
+            .real_servers
+            .iter()
+            .map(PoolRealServer::display_address)
+            .collect();
+        if let Some(stranger) = real_servers.iter().find(|name| !known.contains(name)) {
+            let known = known.join(", ");
+            return Err(format!(
+                "service `{service}` has no real server {stranger}; it has: {known}"
+            ));
+        }
+        let mut done = Vec::new();
+        for real_server in real_servers {
+            let old = found_word(&self.pool, service, real_server);
+            let word = verb.changes(old);
+            self.operator
+                .keep(service, real_server, word)
+                .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+            let changes = self
+                .pool
+                .on_word(service, real_server, word, Instant::now());
+            done.push(format!("{service} {real_server}: {}", word.in_words()));
+            self.announce(changes);
+        }
+        Ok(done)
+    }
+}
+
+fn found_word(pool: &Pool, service: &str, real_server: &str) -> Word {
+    let services = pool.services().iter().filter(|known| known.name == service);
+    let mut real_servers = services.flat_map(|service| &service.real_servers);
+    let found = real_servers.find(|known| known.display_address() == real_server);
+    found.map(|found| found.word).unwrap_or_default()
+}
+
+impl ServerVerb {
+    /// The word that stands after it.
+    fn changes(self, old: Word) -> Word {
+        match self {
+            Self::Disable => Word {
+                is_disabled: true,
+                ..old
+            },
+            Self::Enable => Word {
+                is_disabled: false,
+                ..old
+            },
+            Self::Weight { weight } => Word { weight, ..old },
+        }
+    }
+}
+
+/// Seconds since the host was started, also those it slept: what outlives the agent is dated by them.
+fn boot_s() -> u64 {
+    let time =
+        clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has had this clock since 2.6.39");
+    time.tv_sec().unsigned_abs()
 }
 
 /// The outcome of the grace period under way; pending where there is none.

@@ -1,25 +1,50 @@
 //! The agent's status: what the maps say, in the order and with the names of the configuration.
 
+mod health;
+
 use super::{
     Agent,
-    interfaces::mode_name,
-    pool::{PoolRealServer, PoolService},
+    interfaces::{InterfaceView, mode_name},
+    pool::{PoolRealServer, PoolService, Word},
 };
 use crate::{
-    control::status::{InterfaceStatus, RealServerStatus, ReasonCount, ServiceStatus, Status},
-    datapath::xdp::{BackendSnapshot, MapsError, Snapshot},
+    balance::ramp,
+    config::Endpoint,
+    control::status::{
+        InterfaceStatus, MasterStatus, RealServerStatus, ReasonCount, ServiceStatus,
+        SorryServerStatus, Status, VrrpStatus,
+    },
+    datapath::xdp::{BackendSnapshot, MapsError, ServiceSnapshot, Snapshot},
     health::Outcome,
-    network::{NextHop, NextHops, XdpMode},
+    network::{Links, NextHop, NextHops, XdpMode},
+    vrrp::shell::InstanceReport,
 };
 use lb_common::{BackendState, Reason};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 impl Agent {
     /// How everything stands.
     ///
     /// # Errors
     /// Where the maps cannot be read.
-    pub(super) fn report(&self) -> Result<Status, MapsError> {
+    pub(super) async fn report(&self) -> Result<Status, MapsError> {
+        let vrrp = match &self.vrrp {
+            Some(vrrp) => vrrp.report().await,
+            None => Vec::new(),
+        };
+        // Asked and not remembered: the kernel tells nobody when an attachment ends.
+        let links = match self.netlink.links().await {
+            Ok(links) => Arc::new(links),
+            Err(error) => {
+                tracing::warn!(error = error.with_cause(), "read the interfaces");
+                Arc::clone(&self.links.borrow())
+            }
+        };
+        let attached = self.interfaces.view(&links, self.datapath.program_id());
         let snapshot = Snapshot::read(self.datapath.maps())?;
         let next_hops = self.next_hops.borrow();
         Ok(Status {
@@ -28,8 +53,9 @@ impl Agent {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             generation: snapshot.generation,
-            datapath: self.datapath_name().to_owned(),
-            interfaces: self.interface_reports(&next_hops),
+            datapath: datapath_name(&attached).to_owned(),
+            interfaces: self.interface_reports(&attached, &links, &next_hops),
+            vrrp: vrrp.iter().map(vrrp_status).collect(),
             services: self
                 .pool
                 .services()
@@ -42,33 +68,21 @@ impl Agent {
         })
     }
 
-    /// What forwards packets, all interfaces taken together.
-    fn datapath_name(&self) -> &'static str {
-        let modes: BTreeSet<&str> = self
-            .interfaces
-            .view()
-            .map(|view| mode_name(view.mode))
-            .collect();
-        match modes.into_iter().collect::<Vec<_>>()[..] {
-            [] | ["none"] => "none",
-            ["native"] => "xdp_native",
-            ["generic"] => "xdp_generic",
-            _ => "xdp_mixed",
-        }
-    }
-
     /// The interfaces attached to, and those that frames leave by without being attached to.
-    fn interface_reports(&self, next_hops: &NextHops) -> Vec<InterfaceStatus> {
-        let mut reports: Vec<InterfaceStatus> = self
-            .interfaces
-            .view()
+    fn interface_reports(
+        &self,
+        views: &[InterfaceView<'_>],
+        links: &Links,
+        next_hops: &NextHops,
+    ) -> Vec<InterfaceStatus> {
+        let mut reports: Vec<InterfaceStatus> = views
+            .iter()
             .map(|view| InterfaceStatus {
                 name: view.name.to_owned(),
                 mode: mode_name(view.mode).to_owned(),
-                reason: view.reason.to_owned(),
+                reason: view.reason.to_string(),
             })
             .collect();
-        let links = self.links.borrow();
         let attached = self.interfaces.attached();
         let egress: BTreeSet<u32> = next_hops
             .values()
@@ -115,6 +129,7 @@ impl Agent {
             .keys
             .iter()
             .find_map(|key| snapshot.services.get(key));
+        let (flows, moved_by_failover) = id.map_or((0, 0), |&id| self.sweeper.found(id));
         let Some(found) = id.and_then(|id| snapshot.by_id.get(id)) else {
             return ServiceStatus {
                 name: service.name.clone(),
@@ -134,7 +149,16 @@ impl Agent {
         ServiceStatus {
             name: service.name.clone(),
             replies: found.replies,
-            state: if found.slots > 0 { "up" } else { "down" }.to_owned(),
+            state: if found.slots > 0 && service.is_up() {
+                "up"
+            } else {
+                "down"
+            }
+            .to_owned(),
+            reason: service.quorum_in_words(),
+            sorry_server: service
+                .sorry_server
+                .map(|sorry| self.sorry_report(sorry, found)),
             listen,
             packets: found
                 .backends
@@ -146,6 +170,10 @@ impl Agent {
                 .iter()
                 .map(|backend| backend.counter.bytes)
                 .sum(),
+            open_slots: found.open,
+            remembering_slots: found.remembering,
+            flows,
+            moved_by_failover,
             real_servers: service.real_servers.iter().map(report).collect(),
             drops: counts(&found.drops),
         }
@@ -168,15 +196,26 @@ impl Agent {
                 ..RealServerStatus::default()
             };
         };
+        let now = Instant::now();
+        let target = real_server.target.as_ref();
+        let status = target.and_then(|target| self.checks.status(target.id));
         RealServerStatus {
             address,
             state: match BackendState::try_from(backend.state) {
+                Ok(_) if real_server.word.is_disabled && backend.slots == 0 => {
+                    "disabled".to_owned()
+                }
                 Ok(BackendState::Up) => "up".to_owned(),
                 Ok(BackendState::Down) => "down".to_owned(),
                 Err(code) => format!("unknown ({code})"),
             },
             reason,
             weight: backend.weight,
+            since_s: real_server
+                .since
+                .map(|since| now.saturating_duration_since(since).as_secs()),
+            check: status.map(|status| health::check(status, now)),
+            history: health::history(real_server, now),
             share_percent: if slots == 0 {
                 0.0
             } else {
@@ -192,6 +231,20 @@ impl Agent {
         }
     }
 
+    /// The one that stands in while the service is down.
+    fn sorry_report(&self, sorry: Endpoint, found: &ServiceSnapshot) -> SorryServerStatus {
+        let port = sorry.port.unwrap_or(0);
+        let same =
+            |backend: &&BackendSnapshot| (backend.address, backend.port) == (sorry.address, port);
+        let backend = found.backends.iter().find(same);
+        SorryServerStatus {
+            address: sorry.to_string(),
+            serves: backend.is_some_and(|backend| backend.slots > 0),
+            packets: backend.map_or(0, |backend| backend.counter.packets),
+            bytes: backend.map_or(0, |backend| backend.counter.bytes),
+        }
+    }
+
     /// The last check's words, and what is wrong with the way there.
     fn reason(&self, real_server: &PoolRealServer, next_hops: &NextHops) -> String {
         let last = real_server
@@ -201,7 +254,7 @@ impl Agent {
             .and_then(|status| status.last);
         let mut reason = match last {
             Some(run) => match run.outcome {
-                Outcome::Passed => {
+                Outcome::Passed | Outcome::Weighed(_) => {
                     format!("check passed in {:.1} ms", run.took.as_secs_f64() * 1000.0)
                 }
                 Outcome::Failed(reason) => format!("check failed: {reason}"),
@@ -209,10 +262,53 @@ impl Agent {
             },
             None => real_server.reason.clone(),
         };
+        if let Some(step) = real_server.ramp_step(Instant::now()) {
+            let percent = step * 100 / ramp::STEPS;
+            reason = format!("slow start: {percent} % of its weight; {reason}");
+        }
+        if real_server.word != Word::default() {
+            reason = format!(
+                "the operator says: {}; {reason}",
+                real_server.word.in_words()
+            );
+        }
         if let Some(NextHop::Unresolved { reason: hop }) = next_hops.get(&real_server.address) {
             reason = format!("{reason}; next hop: {hop}");
         }
         reason
+    }
+}
+
+/// How an instance stands, as status shows it.
+pub(super) fn vrrp_status(report: &InstanceReport) -> VrrpStatus {
+    let counters = report.counters.iter().filter(|(_, count)| *count > 0);
+    VrrpStatus {
+        name: report.name.clone(),
+        state: report.state.name().to_owned(),
+        since: humantime::format_rfc3339_seconds(report.since).to_string(),
+        reason: report.reason.clone(),
+        priority: report.priority,
+        master: report.master.map(|(address, priority)| MasterStatus {
+            address: address.to_string(),
+            priority,
+        }),
+        next_deadline_ms: report
+            .next_deadline
+            .and_then(|left| u64::try_from(left.as_millis()).ok()),
+        counters: counters
+            .map(|&(name, count)| (name.to_owned(), count))
+            .collect(),
+    }
+}
+
+/// What forwards packets, all interfaces taken together.
+fn datapath_name(views: &[InterfaceView<'_>]) -> &'static str {
+    let modes: BTreeSet<&str> = views.iter().map(|view| mode_name(view.mode)).collect();
+    match modes.into_iter().collect::<Vec<_>>()[..] {
+        [] | ["none"] => "none",
+        ["native"] => "xdp_native",
+        ["generic"] => "xdp_generic",
+        _ => "xdp_mixed",
     }
 }
 

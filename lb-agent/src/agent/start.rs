@@ -4,19 +4,28 @@
 //! before an interface runs the program; what a failed start has made is taken away again.
 
 use super::{
-    Agent, Signals,
+    Agent, Running, Signals,
+    alone::Alone,
+    boot_s,
     devices::{self, DevicesError},
     interfaces::Interfaces,
     lock::{Lock, LockError},
+    operator::{Operator, OperatorError},
+    ownership,
     pool::{Pool, PoolError},
+    sweep::Sweeper,
+    terms::Terms,
 };
 use crate::{
     config::Config,
-    control::server::{Server, ServerError},
+    control::server::{Asked, Server, ServerError},
     datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
     health,
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
+    notify::{self, Notifier},
+    script::Runner,
     sys::grace::Grace,
+    vrrp::shell::{Vrrp, VrrpError, Watches},
 };
 use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
@@ -24,10 +33,14 @@ use nix::{
 };
 use std::{
     io,
+    net::IpAddr,
     path::Path,
     time::{Duration, Instant},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long the first commit waits for next hops that do not answer.
@@ -42,7 +55,7 @@ pub enum StartError {
     )]
     NotRoot,
     /// There is nothing to do.
-    #[error("the configuration has no [[service]]: there is nothing to serve")]
+    #[error("the configuration has neither [[service]] nor [[vrrp]]: there is nothing to do")]
     NothingToDo,
     /// Another agent runs.
     #[error(transparent)]
@@ -50,6 +63,9 @@ pub enum StartError {
     /// The configuration was not validated.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// What the operator has said before cannot be read.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// The network cannot be watched.
     #[error("{}", .0.with_cause())]
     Network(NetworkError),
@@ -68,6 +84,9 @@ pub enum StartError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The elections cannot be held.
+    #[error(transparent)]
+    Vrrp(#[from] VrrpError),
     /// Signals cannot be caught.
     #[error("catch signals")]
     Signals(#[source] io::Error),
@@ -86,25 +105,41 @@ impl From<NetworkError> for StartError {
 ///
 /// # Errors
 /// The host is then as it was before.
-pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
+pub async fn start(config: Config, bpffs: &Path) -> Result<Running, StartError> {
     if !geteuid().is_root() {
         return Err(StartError::NotRoot);
     }
-    if config.services.is_empty() {
-        return Err(StartError::NothingToDo);
-    }
     raise_open_files();
+    match (config.services.is_empty(), config.vrrp.is_empty()) {
+        (true, true) => Err(StartError::NothingToDo),
+        (true, false) => {
+            let alone = Alone::start(config, bpffs).await?;
+            Ok(Running::Alone(Box::new(alone)))
+        }
+        (false, _) => {
+            let agent = start_serving(config, bpffs).await?;
+            Ok(Running::Agent(Box::new(agent)))
+        }
+    }
+}
+
+/// Brings up an agent with services.
+async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     Pins::look(bpffs)?;
     let lock = Lock::take(&config.control.socket, bpffs)?;
-    let mut pool = Pool::new(&config)?;
+    let scripts = Runner::default();
+    let operator = Operator::recall()?;
+    let mut pool = Pool::new(&config, &scripts)?;
+    let mut terms = Terms::new(&config);
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
     let links = netlink.links().await?;
     let addresses = netlink.addresses().await?;
-    let chosen = devices::choose(&config.interfaces, &pool, &links, &addresses, &netlink).await?;
+    let chosen = devices::choose(&config, &pool, &links, &addresses, &netlink).await?;
     for listen in pool.services().iter().flat_map(|service| &service.listen) {
-        if !addresses.is_local(listen.ip()) {
+        let is_governed = config.vrrp.iter().any(|vrrp| vrrp.owns(listen.ip()));
+        if !is_governed && !addresses.is_local(listen.ip()) {
             tracing::warn!(address = %listen.ip(), "a service listens on an address that is not on this host: nobody answers ARP for it here");
         }
     }
@@ -120,10 +155,21 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     };
     tracing::info!("{}", datapath.inheritance().story);
     pool.inherit(datapath.inheritance());
+    pool.recall(operator.words());
+    let services = pool.services().iter();
+    terms.inherit(
+        services.map(|service| (service.name.as_str(), service.keys.as_slice())),
+        datapath.inheritance(),
+    );
+    let real_servers: Vec<IpAddr> = pool
+        .addresses()
+        .into_iter()
+        .chain(terms.addresses())
+        .collect();
 
-    resolver.set_targets(pool.addresses());
+    resolver.set_targets(real_servers.clone());
     let waited = tokio::select! {
-        () = wait_for_next_hops(&resolver, &pool) => Ok(()),
+        () = wait_for_next_hops(&resolver, &real_servers) => Ok(()),
         _ = signals.terminate.recv() => Err(StartError::Interrupted),
         _ = signals.interrupt.recv() => Err(StartError::Interrupted),
     };
@@ -132,6 +178,7 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         Ok(()) => {
             bring_up(
                 &mut pool,
+                &mut terms,
                 &mut datapath,
                 &mut interfaces,
                 &chosen,
@@ -143,12 +190,12 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         Err(error) => Err(error),
     };
     let served = match brought_up {
-        Ok(grace) => Server::listen(&config.control.socket)
-            .map(|server| (grace, server))
-            .map_err(StartError::from),
+        Ok(grace) => serve(&config, &datapath, &resolver)
+            .await
+            .map(|(server, vrrp)| (grace, server, vrrp)),
         Err(error) => Err(error),
     };
-    let (grace, (server, requests)) = match served {
+    let (grace, (server, requests), vrrp) = match served {
         Ok(served) => served,
         Err(error) => {
             // What an earlier run left goes on forwarding; what this one began does not.
@@ -176,15 +223,22 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
         links: resolver.links(),
         addresses: resolver.addresses(),
         pool,
+        terms,
         datapath,
         interfaces,
         netlink,
         resolver,
+        vrrp,
         checks,
+        scripts,
+        notifier: Notifier::spawn(notify::TIMEOUT),
+        operator,
         events,
         requests,
         grace,
         waiting: None,
+        seconds: seconds(),
+        sweeper: Sweeper::default(),
         is_dirty: true,
         retry_at: None,
         signals,
@@ -194,6 +248,31 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
     };
     tracing::info!(services = agent.pool.services().len(), "ready");
     Ok(agent)
+}
+
+/// Once a second; one that comes late is not made up for.
+fn seconds() -> Interval {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    seconds
+}
+
+/// Opens the control socket, and holds the elections.
+async fn serve(
+    config: &Config,
+    datapath: &Datapath,
+    resolver: &Resolver,
+) -> Result<((Server, mpsc::Receiver<Asked>), Option<Vrrp>), StartError> {
+    let server = Server::listen(&config.control.socket)?;
+    if config.vrrp.is_empty() {
+        return Ok((server, None));
+    }
+    let watches = Watches {
+        links: resolver.links(),
+        addresses: resolver.addresses(),
+    };
+    let vrrp = Vrrp::start(config, watches, ownership::sink(datapath.owners())).await?;
+    Ok((server, Some(vrrp)))
 }
 
 /// A check is an open socket: as many as the administrator allows, not the timid default.
@@ -208,6 +287,7 @@ fn raise_open_files() {
 /// Fills the maps, then has the interfaces run the program.
 async fn bring_up(
     pool: &mut Pool,
+    terms: &mut Terms,
     datapath: &mut Datapath,
     interfaces: &mut Interfaces,
     chosen: &[crate::network::Link],
@@ -227,9 +307,12 @@ async fn bring_up(
     let attach_to = chosen.iter().map(|link| link.index).collect();
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
+    let mut desired = pool.desired(&next_hops, devices, &addresses, Instant::now());
+    let way_to = |service: &str, address| pool.way_to(service, address, &next_hops);
+    terms.apply(&mut desired, way_to, boot_s());
     datapath
         .writer()
-        .commit(&pool.desired(&next_hops, devices, &addresses))
+        .commit(&desired, boot_s())
         .map_err(DatapathError::Commit)?;
     datapath.carry_counters().map_err(DatapathError::Maps)?;
     interfaces.attach(&links, datapath, netlink).await?;
@@ -239,8 +322,7 @@ async fn bring_up(
 
 /// Waits until every next hop is known, or until those that are not had their time: the first commit would drop their
 /// packets, which an earlier run's maps still forward.
-async fn wait_for_next_hops(resolver: &Resolver, pool: &Pool) {
-    let addresses = pool.addresses();
+async fn wait_for_next_hops(resolver: &Resolver, addresses: &[IpAddr]) {
     let mut next_hops = resolver.next_hops();
     let known = next_hops.wait_for(|next_hops| {
         addresses.iter().all(|address| {

@@ -4,8 +4,13 @@
 //! that the two directors of a pair, given the same configuration and the same view of health, agree on every slot.
 
 pub mod maglev;
+pub mod quorum;
+pub mod ramp;
 mod size;
+pub mod term;
 mod turns;
 
 pub use maglev::Member;
+pub use quorum::Quorum;
+pub use ramp::Ramp;
 pub use size::{TableSize, TableSizeError};

@@ -7,7 +7,7 @@ use crate::{
     network::{HostAddresses, Links, Netlink, NetworkError},
 };
 
-/// Interfaces that do not exist, and listen addresses that are not here.
+/// Interfaces that do not exist or cannot carry the program, and listen addresses that are not here.
 pub fn warnings(config: &Config, places: &Places) -> Vec<Diagnostic> {
     match look() {
         Ok((links, addresses)) => compare(config, places, &links, &addresses),
@@ -33,15 +33,25 @@ fn compare(
     links: &Links,
     addresses: &HostAddresses,
 ) -> Vec<Diagnostic> {
-    let interfaces = config
-        .interfaces
+    let interfaces = config.interfaces.iter().enumerate();
+    let missing = interfaces.filter_map(|(index, name)| {
+        let message = match links.by_name(name) {
+            None => format!("there is no interface {name} on this host"),
+            Some(link) if link.mac.is_none() => {
+                format!("interface {name} carries no Ethernet frames on this host")
+            }
+            Some(_) => return None,
+        };
+        Some(places.warning(&format!("interfaces[{index}]"), message))
+    });
+    let elected = config
+        .vrrp
         .iter()
-        .enumerate()
-        .filter(|(_, name)| links.by_name(name).is_none());
-    let missing = interfaces.map(|(index, name)| {
+        .filter(|vrrp| links.by_name(&vrrp.interface).is_none());
+    let elected = elected.map(|vrrp| {
         places.warning(
-            &format!("interfaces[{index}]"),
-            format!("there is no interface {name} on this host"),
+            &format!("vrrp.{}.interface", vrrp.name),
+            format!("there is no interface {} on this host", vrrp.interface),
         )
     });
     let listens = config.services.iter().flat_map(|service| {
@@ -54,6 +64,8 @@ fn compare(
         })
     });
     let absent = listens
+        // Where a virtual router governs it, it comes and goes.
+        .filter(|(_, address)| !config.vrrp.iter().any(|vrrp| vrrp.owns(*address)))
         .filter(|(_, address)| !addresses.is_local(*address))
         .map(|(key, address)| {
             places.warning(
@@ -63,5 +75,5 @@ fn compare(
                 ),
             )
         });
-    missing.chain(absent).collect()
+    missing.chain(elected).chain(absent).collect()
 }

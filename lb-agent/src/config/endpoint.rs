@@ -52,7 +52,7 @@ impl Value<'_> {
         let wanted = "\"ADDRESS:PORT\" (IPv6 in brackets), or \"ADDRESS\": the port that the client asked for";
         let text = self.expect_text(wanted)?;
         if let Ok(address) = text.parse::<IpAddr>() {
-            let address = self.host(address)?;
+            let address = self.routed_host(address)?;
             return Some(Endpoint {
                 address,
                 port: None,
@@ -65,7 +65,7 @@ impl Value<'_> {
                 self.fail(problem.expected(wanted).suggest_text(guess))
             }
             Ok(socket) => Some(Endpoint {
-                address: self.host(socket.ip())?,
+                address: self.routed_host(socket.ip())?,
                 port: Some(socket.port()),
             }),
             Err(_) => self.no_socket(text, wanted),
@@ -100,6 +100,19 @@ impl Value<'_> {
                 let wanted = format!("{wanted}{}", why(text));
                 self.fail(problem.expected(wanted).suggest_text(guess))
             }
+        }
+    }
+
+    /// As [`Self::host`], and refuses addresses that no route leads to.
+    fn routed_host(&self, address: IpAddr) -> Option<IpAddr> {
+        match self.host(address)? {
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+                let problem = Problem::new(format!(
+                    "`{address}` is link-local: which interface is meant cannot be told"
+                ));
+                self.fail(problem.expected("an address that a route leads to"))
+            }
+            address => Some(address),
         }
     }
 

@@ -41,6 +41,7 @@ pub(super) fn unknown_key(key: &str, known: &[&'static str]) -> Problem {
     let problem = Problem::new("unknown key");
     match nearest(key, known) {
         Some(near) => problem.suggest(Some(near)),
+        None if known.is_empty() => problem.expected("an empty table"),
         None => problem.expected(format!("one of {}", listed(known))),
     }
 }

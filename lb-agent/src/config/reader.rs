@@ -126,7 +126,9 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let element = |value: &Value<'a>| {
+            let is_fit = |name: &&str| !name.is_empty() && !name.chars().any(char::is_control);
             let name = value.entry(named_by).and_then(|name| name.text());
+            let name = name.filter(is_fit);
             let table = value.as_table()?;
             match name {
                 Some(name) => table.renamed(format!("{}.{name}", self.key(key))),

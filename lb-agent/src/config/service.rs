@@ -51,8 +51,9 @@ pub(super) fn service(t: &Table<'_>, datapath: Datapath) -> Option<Service> {
         Some(Listen::Addresses(addresses)) => addresses.first().map(SocketAddr::port),
         Some(Listen::Fwmark(_)) | None => None,
     };
+    let seen = real_server::Seen::default();
     let real_servers = t.tables("real_server", "address", |t| {
-        real_server::real_server(t, &check, first_port)
+        real_server::real_server(t, &check, first_port, &seen)
     });
     Some(Service {
         name: name?,
@@ -134,6 +135,10 @@ fn listen(t: &Table<'_>, protocol: Protocol) -> Option<Listen> {
 fn virtual_socket(value: &Value<'_>, protocol: Protocol) -> Option<SocketAddr> {
     let socket = value.socket(Some("every port"))?;
     value.host(socket.ip())?;
+    if socket.ip().is_loopback() {
+        let problem = Problem::new(format!("`{}` is a loopback address", socket.ip()));
+        return value.fail(problem.expected("an address that packets of other hosts arrive for"));
+    }
     let what = format!("is listened on with {protocol} already");
     value.unique(&format!("listen {protocol}"), &socket.to_string(), &what);
     Some(socket)

@@ -5,12 +5,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::context::{Context, Problem};
 use super::model::{
-    Config, Datapath, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler, Service,
-    Via,
+    Config, Datapath, Fence, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler,
+    Service, SyncGroup, Via, Vrrp, VrrpNotify,
 };
 
 /// A key, whether a value of it is not supported, and what to call that.
@@ -20,8 +19,6 @@ type Rule<T> = (&'static str, fn(&T) -> bool, &'static str);
 const GLOBAL: &[Rule<Config>] = &[
     ("datapath", |c| c.datapath == Datapath::Ipvs, "IPVS"),
     ("control.http", |c| c.control.http.is_some(), "the HTTP listener"),
-    ("scripts.user", |c| c.scripts.user.to_string() != "nobody", "commands"),
-    ("scripts.allow_insecure", |c| c.scripts.allow_insecure, "commands"),
     ("mail", |c| c.mail.is_some(), "mail"),
     ("sync", |c| c.sync.is_some(), "sharing flows with other directors"),
     ("ipvs.sync_daemon", |c| c.ipvs.sync_daemon.is_some(), "IPVS"),
@@ -35,41 +32,39 @@ type List = (&'static str, fn(&Config) -> Vec<&String>, &'static str);
 #[rustfmt::skip]
 const LISTS: &[List] = &[
     ("script", |c| c.tracked_scripts.iter().map(|s| &s.name).collect(), "tracked scripts"),
-    ("vrrp", |c| c.vrrp.iter().map(|v| &v.name).collect(), "VRRP"),
-    ("sync_group", |c| c.sync_groups.iter().map(|g| &g.name).collect(), "VRRP sync groups"),
+];
+
+#[rustfmt::skip]
+const VRRP: &[Rule<Vrrp>] = &[
+    ("routes", |v| !v.routes.is_empty(), "routes that come and go with the addresses"),
+    ("accept", |v| !v.accept, "a master that accepts nothing"),
+    ("virtual_mac", |v| v.virtual_mac, "virtual MAC addresses"),
+    ("track_scripts", |v| !v.track_scripts.is_empty(), "tracked scripts"),
+    ("track_services", |v| !v.track_services.is_empty(), "tracked services"),
+    ("fence", |v| v.fence == Fence::Strict, "fencing"),
+    ("notify", |v| v.notify != VrrpNotify::default(), "notification"),
+];
+
+#[rustfmt::skip]
+const SYNC_GROUP: &[Rule<SyncGroup>] = &[
+    ("track_scripts", |g| !g.track_scripts.is_empty(), "tracked scripts"),
+    ("track_services", |g| !g.track_services.is_empty(), "tracked services"),
+    ("notify", |g| g.notify != VrrpNotify::default(), "notification"),
 ];
 
 #[rustfmt::skip]
 const SERVICE: &[Rule<Service>] = &[
     ("fwmark", |s| matches!(s.listen, Listen::Fwmark(_)), "services of a firewall mark"),
     ("protocol", |s| s.protocol == Protocol::Sctp, "SCTP"),
-    ("vrrp", |s| s.vrrp.is_some(), "services that follow a VRRP instance"),
     ("mode", |s| s.mode == Mode::Local, "mode local"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
     ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
-    ("transition", |s| s.transition != secs(900), "windows after a change of the table"),
-    ("udp_learn", |s| s.udp_learn != secs(10), "windows after a change of the table"),
-    ("dead_hold", |s| s.dead_hold != secs(5), "holding connections of a dead server"),
     ("persistence", |s| s.persistence.is_some(), "persistence"),
     ("one_packet", |s| s.one_packet, "scheduling each packet by itself"),
-    ("quorum", |s| s.quorum != 1, "a quorum"),
-    ("hysteresis", |s| s.hysteresis != 0, "a quorum"),
-    ("sorry_server", |s| s.sorry_server.is_some(), "a sorry server"),
-    ("slow_start", |s| !s.slow_start.is_zero(), "slow start"),
-    ("drain_timeout", |s| s.drain_timeout != secs(900), "draining"),
-    ("idle_timeout.tcp", |s| s.idle_timeout.tcp != secs(900), "timeouts of flows"),
-    ("idle_timeout.tcp_fin", |s| s.idle_timeout.tcp_fin != secs(120), "timeouts of flows"),
-    ("idle_timeout.udp", |s| s.idle_timeout.udp != secs(300), "timeouts of flows"),
-    ("start_down", |s| s.start_down, "starting with real servers down"),
     ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
     ("source", |s| s.source != NatSource::Keep, "masquerading"),
     ("nat_direct", |s| !s.nat_direct.is_empty(), "prefixes that mode nat leaves alone"),
     ("listen", |s| s.mode == Mode::Nat && s.listen.addresses().iter().any(|a| a.port() == 0), "mode nat on every port"),
-    ("notify.up", |s| s.notify.up.is_some(), "notification"),
-    ("notify.down", |s| s.notify.down.is_some(), "notification"),
-    ("notify.real_server_up", |s| s.notify.real_server_up.is_some(), "notification"),
-    ("notify.real_server_down", |s| s.notify.real_server_down.is_some(), "notification"),
-    ("notify.user", |s| s.notify.user.is_some(), "notification"),
 ];
 
 #[rustfmt::skip]
@@ -77,21 +72,6 @@ const REAL_SERVER: &[Rule<RealServer>] = &[
     ("on_failure", |r| r.on_failure != OnFailure::Remove, "draining a failed real server"),
     ("max_connections", |r| r.max_connections != 0, "limits of connections"),
     ("min_connections", |r| r.min_connections != 0, "limits of connections"),
-    ("notify.up", |r| r.notify.up.is_some(), "notification"),
-    ("notify.down", |r| r.notify.down.is_some(), "notification"),
-    ("notify.user", |r| r.notify.user.is_some(), "notification"),
-];
-
-/// Kinds of check, which have no default: written is wanted.
-#[rustfmt::skip]
-const CHECK_KINDS: &[(&str, &str)] = &[
-    ("check.http", "http checks"),
-    ("check.https", "https checks"),
-    ("check.smtp", "smtp checks"),
-    ("check.ping", "ping checks"),
-    ("check.dns", "dns checks"),
-    ("check.udp", "udp checks"),
-    ("check.misc", "misc checks"),
 ];
 
 /// Keys of a check, written on the real server or on its service.
@@ -99,10 +79,6 @@ const CHECK_KINDS: &[(&str, &str)] = &[
 const CHECK: &[Rule<RealServer>] = &[
     ("check.via", |r| r.check.via != Via::Direct, "checks through the virtual address"),
 ];
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
 
 /// Reports everything in `config` that is not built yet.
 pub(super) fn refuse(cx: &Context, config: &Config) {
@@ -117,6 +93,12 @@ pub(super) fn refuse(cx: &Context, config: &Config) {
         for name in names(config) {
             refused.at(&format!("{list}.{name}"), what);
         }
+    }
+    for instance in &config.vrrp {
+        refused.by_rules(&format!("vrrp.{}", instance.name), VRRP, instance);
+    }
+    for group in &config.sync_groups {
+        refused.by_rules(&format!("sync_group.{}", group.name), SYNC_GROUP, group);
     }
     for service in &config.services {
         refused.service(service);
@@ -135,6 +117,12 @@ impl Refused<'_> {
         if !self.cx.is_faulty(key) {
             let problem = Problem::new(format!("not supported yet: {what}"));
             self.cx.error_at(key, problem);
+        }
+    }
+
+    fn by_rules<T>(&self, path: &str, rules: &[Rule<T>], table: &T) {
+        for (key, _, what) in rules.iter().filter(|(_, met, _)| met(table)) {
+            self.at(&format!("{path}.{key}"), what);
         }
     }
 
@@ -168,13 +156,11 @@ impl Refused<'_> {
             }
         }
         self.replies(service);
-        self.check_kinds(&path);
         for real_server in &service.real_servers {
             let own = format!("{path}.real_server.{}", real_server.endpoint());
             for (key, _, what) in REAL_SERVER.iter().filter(|(_, met, _)| met(real_server)) {
                 self.at(&format!("{own}.{key}"), what);
             }
-            self.check_kinds(&own);
             for (key, _, what) in CHECK.iter().filter(|(_, met, _)| met(real_server)) {
                 let own = format!("{own}.{key}");
                 let whose = match self.cx.is_written(&own) {
@@ -182,15 +168,6 @@ impl Refused<'_> {
                     false => format!("{path}.{key}"),
                 };
                 self.at(&whose, what);
-            }
-        }
-    }
-
-    fn check_kinds(&self, path: &str) {
-        for (key, what) in CHECK_KINDS {
-            let key = format!("{path}.{key}");
-            if self.cx.is_written(&key) {
-                self.at(&key, what);
             }
         }
     }

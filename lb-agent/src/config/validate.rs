@@ -15,6 +15,10 @@ pub(super) fn config(cx: &Context, config: &Config) {
     for instance in &config.vrrp {
         vrrp::instance(cx, instance);
     }
+    if config.services.is_empty() && config.vrrp.is_empty() {
+        let problem = Problem::new("nothing to serve: `lb-agent run` refuses to start");
+        cx.warn_at("service", problem.expected("at least one [[service]]"));
+    }
     for service in &config.services {
         service::errors(cx, service);
         service_warnings(cx, config, service);

@@ -34,6 +34,15 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// It takes too long.
+    #[error(
+        "the agent at {path} has not answered within {} s: it is stopped, or very busy; its log says what with",
+        PATIENCE.as_secs()
+    )]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+    },
     /// The connection broke.
     #[error("speak to the agent at {path}")]
     Io {
@@ -65,6 +74,8 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, ClientError> {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 ClientError::NotRunning { path, source }
             }
+            // EAGAIN is how a socket's timeout is told.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ClientError::Silent { path },
             io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path, source },
             _ => ClientError::Io { path, source },
         }

@@ -7,7 +7,7 @@ use super::protocol::{MAX_LINE, Request, Response};
 use nix::unistd::{Group, chown};
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,8 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const QUEUE: usize = 16;
 /// Connections at a time: operators and a monitoring system, with room.
 const CONNECTIONS: usize = 32;
-/// How long a client may take for a line.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take for a line. Well below the patience of our own command line: should all places be taken by
+/// clients that say nothing, whoever waits behind them is still answered.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Who may speak to the agent besides root.
 const GROUP: &str = "lb";
 
@@ -33,11 +34,24 @@ pub type Asked = (Request, oneshot::Sender<Response>);
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
-#[error("open the control socket {path}")]
-pub struct ServerError {
-    path: PathBuf,
-    #[source]
-    source: io::Error,
+pub enum ServerError {
+    /// The kernel refuses.
+    #[error("open the control socket {path}")]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is in its place.
+    #[error(
+        "open the control socket {path}: there is something that is no socket; move it away, or name another path"
+    )]
+    Taken {
+        /// The socket.
+        path: PathBuf,
+    },
 }
 
 /// The listening socket. Removed when dropped.
@@ -55,7 +69,7 @@ impl Server {
     /// # Errors
     /// Where the socket cannot be made.
     pub fn listen(path: &Path) -> Result<(Self, mpsc::Receiver<Asked>), ServerError> {
-        let failed = |source| ServerError {
+        let failed = |source| ServerError::Io {
             path: path.to_owned(),
             source,
         };
@@ -92,10 +106,19 @@ impl Drop for Server {
 /// Removes the socket of an agent that was killed. Must only be called by whoever holds the agent's lock.
 ///
 /// # Errors
-/// Where it cannot be removed.
+/// Where it cannot be removed, or something else than a socket is there: that is somebody's file.
 pub fn remove_stale(path: &Path) -> Result<(), ServerError> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ServerError {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => fs::remove_file(path),
+        Ok(_) => {
+            return Err(ServerError::Taken {
+                path: path.to_owned(),
+            });
+        }
+        Err(source) => Err(source),
+    };
+    match removed {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ServerError::Io {
             path: path.to_owned(),
             source,
         }),

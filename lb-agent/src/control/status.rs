@@ -1,6 +1,7 @@
 //! What `lb-agent status` shows: what the kernel does, read back from the maps, with the agent's words beside it.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 /// Everything.
@@ -20,6 +21,9 @@ pub struct Status {
     pub datapath: String,
     /// Interfaces that packets come from or leave by.
     pub interfaces: Vec<InterfaceStatus>,
+    /// VRRP instances in the configuration's order.
+    #[serde(default)]
+    pub vrrp: Vec<VrrpStatus>,
     /// Services in the configuration's order.
     pub services: Vec<ServiceStatus>,
     /// Packets dropped, by reason.
@@ -41,13 +45,49 @@ pub struct InterfaceStatus {
     pub reason: String,
 }
 
+/// A VRRP instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VrrpStatus {
+    /// Its name.
+    pub name: String,
+    /// `init`, `backup`, `master` or `fault`.
+    pub state: String,
+    /// Since when: RFC 3339, UTC.
+    pub since: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Its priority with all weights counted.
+    pub priority: u8,
+    /// Who is master; absent: nobody was heard.
+    pub master: Option<MasterStatus>,
+    /// Until it acts by itself if nothing happens, in milliseconds.
+    pub next_deadline_ms: Option<u64>,
+    /// What happened how often, by name. Names that are not there: never.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A master.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MasterStatus {
+    /// Where its adverts come from.
+    pub address: String,
+    /// Its priority.
+    pub priority: u8,
+}
+
 /// A service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
-    /// `up`: somebody serves; `down`: nobody does; `absent`: the data plane does not know it.
+    /// `up`: enough real servers serve; `down`: they do not; `absent`: the data plane does not know it.
     pub state: String,
+    /// How many live, and how many it takes.
+    #[serde(default)]
+    pub reason: String,
+    /// Who stands in while it is down.
+    #[serde(default)]
+    pub sorry_server: Option<SorryServerStatus>,
     /// Listen addresses.
     pub listen: Vec<String>,
     /// Packets forwarded.
@@ -56,10 +96,31 @@ pub struct ServiceStatus {
     pub bytes: u64,
     /// Mode nat: replies of its real servers that were sent to clients, packets.
     pub replies: u64,
+    /// Slots of its table in which flows are told apart by their age, since their owner changed.
+    pub open_slots: u32,
+    /// Slots, besides, some of whose flows are remembered.
+    pub remembering_slots: u32,
+    /// Flows that are remembered, at the last count.
+    pub flows: u64,
+    /// Of these, how many another director would move.
+    pub moved_by_failover: u64,
     /// Its real servers.
     pub real_servers: Vec<RealServerStatus>,
     /// Its packets that were dropped, by reason.
     pub drops: Vec<ReasonCount>,
+}
+
+/// A sorry server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SorryServerStatus {
+    /// Address, with its port if it has one of its own.
+    pub address: String,
+    /// Whether it serves now.
+    pub serves: bool,
+    /// Packets forwarded to it.
+    pub packets: u64,
+    /// Bytes forwarded to it.
+    pub bytes: u64,
 }
 
 /// A real server.
@@ -67,12 +128,21 @@ pub struct ServiceStatus {
 pub struct RealServerStatus {
     /// Address, with its port if it has one of its own.
     pub address: String,
-    /// `up`, `down`, or `absent`.
+    /// `up`, `down`, `disabled` by the operator, or `absent`.
     pub state: String,
     /// Why, in words.
     pub reason: String,
-    /// Configured weight.
+    /// The weight that counts.
     pub weight: u16,
+    /// Seconds since it became what it is, if it has changed since the agent's start.
+    #[serde(default)]
+    pub since_s: Option<u64>,
+    /// How its check stands; `None`: it has none.
+    #[serde(default)]
+    pub check: Option<CheckStatus>,
+    /// Its last changes, the latest last.
+    #[serde(default)]
+    pub history: Vec<ChangeStatus>,
     /// Its share of new flows, percent.
     pub share_percent: f64,
     /// The next hop's MAC address, or `local`, or `unresolved`.
@@ -81,6 +151,40 @@ pub struct RealServerStatus {
     pub packets: u64,
     /// Bytes forwarded to it.
     pub bytes: u64,
+}
+
+/// A check of a real server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// `up`, `down`, or `unknown` before the first result.
+    pub state: String,
+    /// Seconds since it is so.
+    pub since_s: u64,
+    /// What the last run came to, in words; empty: none has ended yet.
+    pub last: String,
+    /// Milliseconds that it took.
+    pub took_ms: f64,
+    /// Seconds since it ended; `None`: none has ended yet.
+    pub ago_s: Option<u64>,
+    /// Runs that failed since the last one that passed.
+    pub failures: u32,
+    /// Milliseconds until the next run; `None`: not before one that is under way has ended.
+    pub next_ms: Option<u64>,
+}
+
+/// Something that has happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChangeStatus {
+    /// Seconds ago.
+    pub ago_s: u64,
+    /// What it was.
+    pub old: String,
+    /// What it became.
+    pub new: String,
+    /// Its weight then.
+    pub weight: u16,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// A reason and how often it was met.
@@ -115,6 +219,9 @@ impl fmt::Display for Status {
                 interface.name, interface.mode, interface.reason
             )?;
         }
+        for instance in &self.vrrp {
+            writeln!(f, "\n{instance}")?;
+        }
         for service in &self.services {
             writeln!(f)?;
             let listen = service.listen.join(" ");
@@ -123,6 +230,13 @@ impl fmt::Display for Status {
                 "{}  {}  {listen}  {} packets, {} bytes",
                 service.name, service.state, service.packets, service.bytes
             )?;
+            if service.open_slots > 0 || service.flows > 0 {
+                writeln!(
+                    f,
+                    "  {} slots in a window, {} flows remembered, {} would be moved by a failover",
+                    service.open_slots, service.flows, service.moved_by_failover
+                )?;
+            }
             for real_server in &service.real_servers {
                 writeln!(
                     f,
@@ -151,5 +265,34 @@ impl fmt::Display for Status {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for VrrpStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            state,
+            since,
+            reason,
+            priority,
+            ..
+        } = self;
+        let master = match &self.master {
+            Some(master) => format!("{} (priority {})", master.address, master.priority),
+            None => "nobody".to_owned(),
+        };
+        write!(
+            f,
+            "{name}  {state} since {since}  priority {priority}  master {master}  {reason}"
+        )?;
+        let mut line = String::new();
+        for (name, count) in &self.counters {
+            write!(line, "  {name} {count}")?;
+        }
+        match line.is_empty() {
+            true => Ok(()),
+            false => write!(f, "\n{line}"),
+        }
     }
 }

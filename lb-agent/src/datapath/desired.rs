@@ -1,7 +1,8 @@
 //! What the data plane is asked to do: plain data, built anew from configuration, health and neighbours.
 
+use crate::{balance::term::Term, model::Idle};
 use ipnet::IpNet;
-use lb_common::{BackendState, Mode, ServiceKey};
+use lb_common::{BackendState, Mode, ServiceKey, control::ALWAYS_OWNED};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// Everything the data plane is to do.
@@ -22,13 +23,38 @@ pub struct Service {
     pub name: String,
     /// Listen addresses, ports and protocol.
     pub keys: Vec<ServiceKey>,
-    /// The ownership word that governs it.
-    pub owner: u16,
+    /// The ownership words that govern them, in the order of `keys`; those that are missing are always owned.
+    pub owners: Vec<u16>,
     /// Who owns each slot, as positions in `real_servers`; empty: nobody is there to serve. Shared, so that an
     /// unchanged table is known by its address.
     pub table: Arc<[u32]>,
-    /// The real servers, those that are down too.
+    /// The real servers, those that are down too, and those that were removed but keep flows.
     pub real_servers: Vec<RealServer>,
+    /// How long flows are known.
+    pub flows: FlowRules,
+}
+
+/// How long a service's flows are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRules {
+    /// How long flows of before a change of the table are told from new ones, seconds.
+    pub window_s: u64,
+    /// How long a remembered flow may be silent.
+    pub idle: Idle,
+}
+
+impl Default for FlowRules {
+    /// The contract's defaults for TCP.
+    fn default() -> Self {
+        Self {
+            window_s: 900,
+            idle: Idle {
+                tcp_s: 900,
+                tcp_fin_s: 120,
+                udp_s: 300,
+            },
+        }
+    }
 }
 
 /// A real server of a service.
@@ -46,6 +72,8 @@ pub struct RealServer {
     pub weight: u16,
     /// What health says.
     pub state: BackendState,
+    /// What becomes of the flows it has.
+    pub term: Term,
     /// Where its frames go.
     pub next_hop: NextHop,
 }
@@ -79,6 +107,16 @@ impl TunnelSource {
 }
 
 impl Service {
+    /// Its keys, each with the ownership word that governs it.
+    pub fn governed_keys(&self) -> impl Iterator<Item = (ServiceKey, u16)> {
+        let owners = self
+            .owners
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(ALWAYS_OWNED));
+        self.keys.iter().copied().zip(owners)
+    }
+
     /// Whether the two differ in nothing that needs a commit.
     pub fn equals_but_for_next_hops(&self, other: &Self) -> bool {
         let same_real_servers = |(a, b): (&RealServer, &RealServer)| {
@@ -89,7 +127,8 @@ impl Service {
         };
         self.name == other.name
             && self.keys == other.keys
-            && self.owner == other.owner
+            && self.owners == other.owners
+            && self.flows == other.flows
             && (Arc::ptr_eq(&self.table, &other.table) || self.table == other.table)
             && self.real_servers.len() == other.real_servers.len()
             && self

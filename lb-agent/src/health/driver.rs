@@ -14,7 +14,6 @@
 //! there are), so the same configuration gives the same load.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -25,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::fsm::{Check, Outcome, State, Timing};
-use super::tcp;
+use super::probe::Probe;
 
 /// Events that may wait for whoever acts on them, as the depth of the channel handed to [`Driver::spawn`].
 ///
@@ -43,12 +42,8 @@ pub struct TargetId(pub u32);
 /// What is checked, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// Whom to connect to.
-    pub address: IpAddr,
-    /// Where, in host byte order.
-    pub port: u16,
-    /// The local address to connect from; `None`: the kernel's choice.
-    pub source: Option<IpAddr>,
+    /// What.
+    pub probe: Probe,
     /// When, and how many results it takes.
     pub timing: Timing,
 }
@@ -64,13 +59,15 @@ pub struct Target {
     pub initial: State,
 }
 
-/// A target's state has changed.
+/// A target's state has changed, or the weight that its check finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Which target. May have been removed since: such an event is to be ignored.
     pub target: TargetId,
     /// `Up` or `Down`.
     pub state: State,
+    /// The weight that the check found; `None`: it finds none, and the configured one counts.
+    pub weight: Option<u16>,
     /// Why, in words for the operator.
     pub reason: String,
     /// When the run ended that decided.
@@ -82,6 +79,14 @@ pub struct Event {
 pub struct Status {
     /// Up, down, or not known yet.
     pub state: State,
+    /// Since when; the start of its checks, where nothing has changed since.
+    pub since: Instant,
+    /// The weight that the last good run found, if it finds one.
+    pub weight: Option<u16>,
+    /// Runs that failed since the last one that passed.
+    pub failures: u32,
+    /// When the next run is due; `None`: not before one that is under way has ended.
+    pub next_run: Option<Instant>,
     /// The run that ended last.
     pub last: Option<Run>,
 }
@@ -179,6 +184,10 @@ impl Driver {
         let (spec, spec_of_task) = watch::channel(target.spec);
         let (status_of_task, status) = watch::channel(Status {
             state: target.initial,
+            since: now(),
+            weight: None,
+            failures: 0,
+            next_run: None,
             last: None,
         });
         let cancel = self.cancel.child_token();
@@ -230,7 +239,7 @@ impl Task {
                         return;
                     }
                     let old = std::mem::replace(&mut spec, self.spec.borrow_and_update().clone());
-                    if (old.address, old.port, old.source) == (spec.address, spec.port, spec.source) {
+                    if old.probe == spec.probe {
                         check.set_timing(spec.timing, now());
                     } else {
                         runs.clear();
@@ -266,8 +275,29 @@ impl Task {
         let at = run.at;
         let transition = check.on_result(run.outcome.clone(), at);
         debug!(target, outcome = ?run.outcome, took = ?run.took, "check run ended");
+        let (known, mut since, mut failures) = {
+            let status = self.status.borrow();
+            (status.weight, status.since, status.failures)
+        };
+        match run.outcome {
+            Outcome::Passed | Outcome::Weighed(_) => failures = 0,
+            Outcome::Failed(_) => failures = failures.saturating_add(1),
+            Outcome::Inconclusive(_) => {}
+        }
+        if transition.is_some() {
+            since = at;
+        }
+        let weight = match run.outcome {
+            Outcome::Passed => None,
+            Outcome::Weighed(weight) => Some(weight),
+            Outcome::Failed(_) | Outcome::Inconclusive(_) => known,
+        };
         let before = self.status.send_replace(Status {
             state: check.state(),
+            since,
+            weight,
+            failures,
+            next_run: check.next_run(),
             last: Some(run.clone()),
         });
         if let Outcome::Inconclusive(reason) = run.outcome {
@@ -281,23 +311,32 @@ impl Task {
                 );
             }
         }
-        let Some(transition) = transition else {
-            return Ok(());
+        let (state, reason) = match transition {
+            Some(transition) => (transition.to, transition.reason),
+            None if weight != known && check.state() == State::Up => (State::Up, reweighed(weight)),
+            None => return Ok(()),
         };
         let event = Event {
             target: self.id,
-            state: transition.to,
-            reason: transition.reason,
+            state,
+            weight,
+            reason,
             at,
         };
         self.events.send(event).await
     }
 }
 
+fn reweighed(weight: Option<u16>) -> String {
+    match weight {
+        Some(weight) => format!("the check found the weight {weight}"),
+        None => "the check left the weight as configured".to_owned(),
+    }
+}
+
 async fn run_once(spec: Spec) -> Run {
     let start = now();
-    let to = SocketAddr::new(spec.address, spec.port);
-    let outcome = tcp::check(to, spec.source, spec.timing.timeout).await;
+    let outcome = spec.probe.run(spec.timing.timeout).await;
     let at = now();
     Run {
         outcome,

@@ -70,6 +70,8 @@ pub enum State {
 pub enum Outcome {
     /// The server answered as it should.
     Passed,
+    /// It did, and this is the weight it should have.
+    Weighed(u16),
     /// It did not, or not in time. Why, in words for the operator.
     Failed(String),
     /// The run could not be carried out for a reason of this host's own, such as no file descriptor left. It says
@@ -173,7 +175,7 @@ impl Check {
         let from = self.state();
         let (fall, rise) = (self.timing.fall.get(), self.timing.rise.get());
         let (standing, reason) = match (self.standing, outcome) {
-            (Standing::Unknown, Outcome::Passed) => (
+            (Standing::Unknown, Outcome::Passed | Outcome::Weighed(_)) => (
                 Standing::Up { failures: 0 },
                 "first check passed".to_owned(),
             ),
@@ -181,7 +183,9 @@ impl Check {
                 self.retry(now);
                 (Standing::Down { passes: 0 }, why)
             }
-            (Standing::Up { .. }, Outcome::Passed) => (Standing::Up { failures: 0 }, String::new()),
+            (Standing::Up { .. }, Outcome::Passed | Outcome::Weighed(_)) => {
+                (Standing::Up { failures: 0 }, String::new())
+            }
             (Standing::Up { failures }, Outcome::Failed(why)) => {
                 self.retry(now);
                 match failures + 1 {
@@ -189,10 +193,12 @@ impl Check {
                     _ => (Standing::Down { passes: 0 }, in_a_row(&why, fall)),
                 }
             }
-            (Standing::Down { passes }, Outcome::Passed) => match passes + 1 {
-                passes if passes < rise => (Standing::Down { passes }, String::new()),
-                _ => (Standing::Up { failures: 0 }, in_a_row("check passed", rise)),
-            },
+            (Standing::Down { passes }, Outcome::Passed | Outcome::Weighed(_)) => {
+                match passes + 1 {
+                    passes if passes < rise => (Standing::Down { passes }, String::new()),
+                    _ => (Standing::Up { failures: 0 }, in_a_row("check passed", rise)),
+                }
+            }
             (Standing::Down { .. }, Outcome::Failed(why)) => {
                 self.retry(now);
                 (Standing::Down { passes: 0 }, why)

@@ -6,9 +6,10 @@
 //! what is true now. [`Netlink`] answers single questions: which links, which addresses, which
 //! route. No other module of the agent may use `rtnetlink`: its API breaks with each minor version.
 //!
-//! What is deliberately absent: nothing here adds addresses, routes or links, or changes a sysctl.
-//! All that is ever written to the host are neighbour entries that carry [`OWNER_PROTOCOL`], so
-//! that `ip neigh` lists them as `proto 208` and a later start can adopt or remove them.
+//! What is deliberately absent: nothing here adds routes or links, or changes a sysctl. All that is
+//! ever written to the host are neighbour entries and virtual addresses. Both carry
+//! [`OWNER_PROTOCOL`], so that `ip neigh` and `ip address` list them as `proto 208` and a later start
+//! can adopt or remove them.
 
 mod addresses;
 mod engine;
@@ -18,6 +19,7 @@ mod monitor;
 mod neighbours;
 mod netlink;
 mod next_hop;
+mod own_addresses;
 mod resolver;
 mod routes;
 mod upkeep;
@@ -32,6 +34,7 @@ pub use links::{Link, Links, Vlan, XdpAttachment, XdpMode};
 pub use neighbours::OWNER_PROTOCOL;
 pub use netlink::Netlink;
 pub use next_hop::NextHop;
+pub use own_addresses::{OwnAddress, PresentAddress, SetAddress};
 pub use resolver::{NextHops, Resolver, ResolverOptions};
 pub use routes::Route;
 pub use upkeep::Keeping;

@@ -56,6 +56,10 @@ impl Netlink {
         })
     }
 
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// All interfaces.
     pub async fn links(&self) -> Result<Links, NetworkError> {
         let messages = collect("interfaces", self.handle.link().get().execute()).await?;

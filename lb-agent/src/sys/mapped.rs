@@ -107,6 +107,17 @@ impl<T: Pod> MappedArray<T> {
         self.word(index, offset).store(value, Ordering::Release);
     }
 
+    /// Puts `new` where `old` is at the aligned word at `offset` bytes into the element at `index`; false: something else
+    /// was there.
+    ///
+    /// # Panics
+    /// Where the word is not inside the element.
+    pub fn replace_word(&self, index: u32, offset: usize, old: u64, new: u64) -> bool {
+        self.word(index, offset)
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
     fn word(&self, index: u32, offset: usize) -> &AtomicU64 {
         assert!(
             offset.is_multiple_of(8) && offset + 8 <= Self::STRIDE,

@@ -226,3 +226,46 @@ fn addresses_that_repeat_their_network_in_the_host_part_do_not_fold_alike() {
         );
     }
 }
+
+const KEYS: [u64; 3] = [0, 0x0123_4567_89ab_cdef, u64::MAX];
+
+#[test]
+fn ports_of_one_client_are_spread_over_buckets_under_any_key() {
+    let (client, vip) = (v4([192, 0, 2, 1]), v4([10, 0, 0, 1]));
+    for key in KEYS {
+        for second in [false, true] {
+            let bucket = |port| {
+                let keyed = keyed4(client, vip, ports(port, 80), TCP, key);
+                crate::Tag::new(0, keyed).buckets()[usize::from(second)] << 24
+            };
+            let worst = worst((0..=u16::MAX).map(bucket), 256);
+            assert!(worst < 6.0, "key {key:#x}, second {second}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn ipv6_clients_are_spread_over_buckets_under_any_key() {
+    let vip = v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+    for key in KEYS {
+        let hosts = (0..=u16::MAX).map(|host| {
+            let client = v6([0x2001, 0xdb8, 5, host, 0, 0, 0, host]);
+            keyed6(&client, &vip, ports(40_000, 443), TCP, key) << 24
+        });
+        let worst = worst(hosts, 256);
+        assert!(worst < 6.0, "key {key:#x}: {worst}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn flows_that_collide_in_their_slots_hash_do_not_collide_under_a_key(a in any::<u64>(), steady in any::<u32>(), other in any::<u32>(), key in 1..u64::MAX) {
+        prop_assume!(steady != other);
+        // The same word enters `flow4`'s mixing for both.
+        let b = a ^ u64::from(steady).wrapping_mul(GOLDEN) ^ u64::from(other).wrapping_mul(GOLDEN);
+        let hashes = |x: u64, steady: u32| (flow4(x as u32, steady, (x >> 32) as u32, 0), keyed4(x as u32, steady, (x >> 32) as u32, 0, key));
+        let (one, two) = (hashes(a, steady), hashes(b, other));
+        prop_assert_eq!(one.0, two.0);
+        prop_assert_ne!(one.1, two.1);
+    }
+}

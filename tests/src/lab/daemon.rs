@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -145,7 +145,13 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- last lines of {} ---\n{}", self.name, self.log_tail(40));
+            // A panic in a panic would end everything at once, and leave the lab behind.
+            let _ = writeln!(
+                std::io::stderr(),
+                "--- last lines of {} ---\n{}",
+                self.name,
+                self.log_tail(40)
+            );
         }
     }
 }

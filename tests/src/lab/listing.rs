@@ -44,15 +44,15 @@ fn list(name: String) -> Result<Listed> {
         ));
     }
     Ok(Listed {
+        state: describe(&name, &state),
         name,
-        state: describe(&state),
         processes,
     })
 }
 
-fn describe(state: &State) -> String {
+fn describe(name: &str, state: &State) -> String {
     match &state.owner {
-        None => "stays until `cargo xtask lab down`".into(),
+        None => format!("stays until `cargo xtask lab down --name {name}`"),
         Some(owner) if owner.is_alive() => format!("goes away with process {}", owner.pid()),
         Some(owner) => format!(
             "left over by process {}; the next start removes it",

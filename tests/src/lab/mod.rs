@@ -14,10 +14,12 @@
 //! addresses [`VIP4`] and [`VIP6`] are on `eth0` of lb1 and on `lo` of every real server, which is what direct
 //! routing asks for. Nothing outside these namespaces sees a packet of them.
 //!
-//! A [`Lab`] goes away when it is dropped. One whose process was killed is removed by the next [`Lab::up`].
+//! A [`Lab`] goes away when it is dropped. One whose process was killed is removed by the next [`Lab::up`], or by
+//! [`remove_left_overs`].
 
 mod agent;
 mod daemon;
+mod keepalived;
 mod listing;
 mod namespace;
 mod network;
@@ -33,11 +35,12 @@ mod wait;
 
 pub use agent::{Agent, StatusReader};
 pub use daemon::{Daemon, Ended};
+pub use keepalived::Keepalived;
 pub use listing::{Listed, all_labs};
 pub use nginx::{AccessLog, Nginx, Request};
 pub use node::Node;
 pub use plan::{MAX_REAL_SERVERS, Role, VIP4, VIP6};
-pub use registry::{ROOT, State};
+pub use registry::{ROOT, State, remove_left_overs};
 pub use requirements::{check as check_requirements, check_root};
 pub use session::{Lab, Options};
 pub use wait::wait_until;

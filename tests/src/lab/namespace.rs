@@ -20,6 +20,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 /// Where the agent keeps its socket; bound over in every node, so it has to exist on the host.
 pub(super) const RUN_LB: &str = "/run/lb";
@@ -88,9 +89,16 @@ pub(super) fn enter_on_exec(command: &mut Command, namespace: Arc<Namespace>) {
     }
 }
 
+#[expect(unsafe_code, reason = "setting what a signal does")]
 fn enter_after_fork(namespace: &Namespace) -> Result<(), (&'static CStr, nix::Error)> {
     let none = None::<&CStr>;
     let step = |text: &'static CStr| move |error| (text, error);
+    // A shell has what it runs in the background ignore these, and what is ignored stays so across exec.
+    for ignored in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default action calls nothing of ours.
+        unsafe { signal(ignored, SigHandler::SigDfl) }
+            .map_err(step(c"lab: cannot reset a signal\n"))?;
+    }
     setns(&namespace.net, CloneFlags::CLONE_NEWNET)
         .map_err(step(c"lab: cannot enter the node's network namespace\n"))?;
     unshare(CloneFlags::CLONE_NEWNS).map_err(step(c"lab: cannot make a mount namespace\n"))?;

@@ -71,6 +71,7 @@ impl Node {
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env("PATH", requirements::search_path());
+        command.env("STATE_DIRECTORY", self.directory.join("state"));
         for name in PROXIES {
             command.env_remove(name);
         }

@@ -132,7 +132,7 @@ pub(super) fn register(name: &str, state: &State) -> Result<()> {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             bail!(
-                "the lab \"{name}\" is up already: use it, or take it down by `cargo xtask lab down`"
+                "the lab \"{name}\" is up already: use it, or take it down by `cargo xtask lab down --name {name}`"
             )
         }
         Err(error) => return Err(error).with_context(|| format!("make {}", directory.display())),
@@ -168,6 +168,17 @@ pub(super) fn check_name(name: &str) -> Result<()> {
         valid,
         "\"{name}\" cannot be the name of a lab: 1 to 32 lower-case letters and digits are expected"
     );
+    Ok(())
+}
+
+/// Removes what labs of processes that were killed have left, without waiting for the next start to do so.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn remove_left_overs() -> Result<()> {
+    let _lock = lock()?;
+    remove_stale()?;
+    remove_root_if_empty();
     Ok(())
 }
 

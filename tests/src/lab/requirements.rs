@@ -7,11 +7,14 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 /// A command, and the Debian package that has it.
-const COMMANDS: [(&str, &str); 4] = [
+const COMMANDS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nginx", "nginx-light"),
     ("curl", "curl"),
+    ("keepalived", "keepalived"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("smtpd", "opensmtpd"),
 ];
 
 /// Fails for any other user than root.

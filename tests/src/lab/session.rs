@@ -1,6 +1,7 @@
 //! A lab from its making to its removal.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -79,7 +80,7 @@ impl Lab {
             .map(|planned| Node::open(name, planned))
             .collect::<Result<_>>();
         let nodes = nodes.with_context(|| {
-            format!("the lab \"{name}\" is not whole: take it down by `cargo xtask lab down`")
+            format!("the lab \"{name}\" is not whole: take it down by `cargo xtask lab down --name {name}`")
         })?;
         Ok(Self {
             name: name.to_owned(),
@@ -194,7 +195,8 @@ impl Drop for Lab {
         if self.at_drop == AtDrop::Remove
             && let Err(error) = take_down(&self.name)
         {
-            eprintln!(
+            let _ = writeln!(
+                std::io::stderr(),
                 "the lab \"{}\" could not be removed (the next start tries again): {error:#}",
                 self.name
             );

@@ -6,9 +6,10 @@ use crate::{
     world::{DIRECTOR, Mac},
 };
 use lb_agent::datapath::{
-    Desired, Device, NextHop, RealServer, Service,
+    Desired, Device, FlowRules, NextHop, RealServer, Service,
     xdp::{CommitError, Maps, Snapshot, Writer},
 };
+use lb_agent::{balance::term::Term, model::Idle};
 use lb_common::{
     Backend, BackendState, Control, Live, Mode, Reason, ServiceKey, control::banked, filter, hash,
     key,
@@ -25,6 +26,16 @@ use std::{
 };
 
 const LOOPBACK: u32 = 1;
+
+/// A change moves every flow at once.
+const NO_WINDOW: FlowRules = FlowRules {
+    window_s: 0,
+    idle: Idle {
+        tcp_s: 900,
+        tcp_fin_s: 120,
+        udp_s: 300,
+    },
+};
 
 fn vip(number: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, 1, number).into()
@@ -46,6 +57,7 @@ fn real_server(number: u8) -> RealServer {
         tunnel_source: None,
         weight: 1,
         state: BackendState::Up,
+        term: Term::default(),
         next_hop: NextHop::Via {
             mac: mac(number),
             device: LOOPBACK,
@@ -60,11 +72,12 @@ fn service(number: u8, real_servers: &[u8], slots: u32) -> Service {
     Service {
         name: format!("service {number}"),
         keys: vec![service_key(number)],
-        owner: 0,
+        owners: Vec::new(),
         table: (0..if count == 0 { 0 } else { slots })
             .map(|slot| slot % count)
             .collect(),
         real_servers: real_servers.iter().copied().map(real_server).collect(),
+        flows: NO_WINDOW,
     }
 }
 

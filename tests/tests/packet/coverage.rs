@@ -1,8 +1,8 @@
 //! What is asked of all tables together.
 
 use crate::{
-    case::Case, filter, fragments, inconsistent, ipv4, ipv6, jumbo, nat, refusals, routes, tunnels,
-    verdicts, vlan,
+    case::Case, filter, fragments, icmp, inconsistent, ipv4, ipv6, jumbo, nat, refusals, routes,
+    tunnels, verdicts, vlan,
 };
 use lb_common::{Reason, key};
 use std::collections::HashSet;
@@ -21,6 +21,7 @@ fn tables() -> Vec<Case> {
         tunnels::cases(),
         nat::cases(),
         routes::cases(),
+        icmp::cases(),
     ]
     .concat()
 }
@@ -32,6 +33,8 @@ fn families(reason: Reason) -> &'static [u8] {
         Reason::ExtensionHeaders => &[key::IPV6],
         // 0: frames that carry no IP at all.
         Reason::NotBalanced => &[0, key::IPV4, key::IPV6],
+        // Take a change of the table, see `windows`.
+        Reason::RealServerDead | Reason::NotRemembered => &[],
         Reason::Forwarded
         | Reason::NotAService
         | Reason::Truncated
@@ -45,7 +48,8 @@ fn families(reason: Reason) -> &'static [u8] {
         | Reason::NextHopUnresolved
         | Reason::EgressUnusable
         | Reason::VlanMismatch
-        | Reason::Fragment
+        | Reason::AnsweredEcho
+        | Reason::MartianSource
         | Reason::Inconsistent
         | Reason::TooLarge
         | Reason::AnsweredTtlExpired
@@ -120,6 +124,7 @@ fn every_case_has_a_name_of_its_own_in_its_table() {
         tunnels::cases(),
         nat::cases(),
         routes::cases(),
+        icmp::cases(),
     ] {
         let mut names = HashSet::new();
         for case in table {

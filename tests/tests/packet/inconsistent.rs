@@ -10,19 +10,13 @@ use crate::{
 use lb_common::{Backend, Reason, Service, Slot};
 
 pub fn cases() -> Vec<Case> {
+    refused(Reason::Inconsistent)
+}
+
+fn refused(reason: Reason) -> Vec<Case> {
     vec![
-        Case::refused(
-            "IPv4",
-            tcp(WEB.v4(), 80, 9).build(),
-            Reason::Inconsistent,
-            WEB,
-        ),
-        Case::refused(
-            "IPv6",
-            tcp(WEB.v6(), 80, 9).build(),
-            Reason::Inconsistent,
-            WEB,
-        ),
+        Case::refused("IPv4", tcp(WEB.v4(), 80, 9).build(), reason, WEB),
+        Case::refused("IPv6", tcp(WEB.v6(), 80, 9).build(), reason, WEB),
     ]
 }
 
@@ -54,8 +48,8 @@ fn check_with_entries(change: impl Fn(&mut Service)) {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
-/// Runs the cases with every slot of the web service changed, and puts them back.
-fn check_with_slots(slot: Slot) {
+/// Runs `cases` with every slot of the web service changed, and puts them back.
+fn check_with_slots(slot: Slot, cases: &[Case]) {
     let mut rig = rig::world();
     let (_, entry) = entries(&rig)[0];
     let range = entry.slots_start..entry.slots_start + entry.slots_len;
@@ -65,9 +59,8 @@ fn check_with_slots(slot: Slot) {
     for &(at, _) in &original {
         rig.datapath.maps().slots.write(at, slot);
     }
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        check_on(&mut rig, &cases())
-    }));
+    let result =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check_on(&mut rig, cases)));
     for (at, slot) in original {
         rig.datapath.maps().slots.write(at, slot);
     }
@@ -81,15 +74,16 @@ fn a_table_beyond_the_slots_is_inconsistent() {
 }
 
 #[test]
-fn a_slot_of_nobody_is_inconsistent() {
-    check_with_slots(Slot(0));
-    // Only `previous` is somebody: it is not asked.
-    check_with_slots(Slot(1 << 24));
+fn a_slot_of_nobody_serves_nobody() {
+    check_with_slots(Slot(0), &refused(Reason::NoRealServer));
+    // The one who had its flows is no more.
+    let gone = u64::from(rig::world().datapath.maps().capacity().backends - 1);
+    check_with_slots(Slot(gone << 24), &refused(Reason::NoRealServer));
 }
 
 #[test]
 fn a_slot_of_a_backend_that_cannot_be_is_inconsistent() {
-    check_with_slots(Slot::settled(lb_common::slot::MAX_BACKEND));
+    check_with_slots(Slot::settled(lb_common::slot::MAX_BACKEND), &cases());
 }
 
 #[test]

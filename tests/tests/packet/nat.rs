@@ -301,12 +301,16 @@ fn others() -> Vec<Case> {
                 WEB,
             ),
             own(
-                "a first fragment",
-                udp_from(server, NAT_PORT, client, PORT, 100).fragment(0, true),
+                "a first fragment from another port",
+                udp_from(server, 53, client, PORT, 100)
+                    .identification(7_777)
+                    .fragment(0, true),
             ),
             own(
                 "a later fragment",
-                udp_from(server, NAT_PORT, client, PORT, 100).fragment(8, false),
+                udp_from(server, NAT_PORT, client, PORT, 100)
+                    .identification(7_777)
+                    .fragment(8, false),
             ),
             own(
                 "an echo",

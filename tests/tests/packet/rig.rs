@@ -86,7 +86,7 @@ pub fn world() -> MutexGuard<'static, Rig> {
         rig.datapath.writer().grace_passed();
         rig.datapath
             .writer()
-            .commit(&world::desired())
+            .commit(&world::desired(), 0)
             .expect("the world fits into the smallest maps");
         rig.datapath.writer().grace_passed();
         world::set_owners(rig.datapath.maps());
@@ -144,7 +144,7 @@ impl Blank {
     /// Commits. Until the writer is told that a grace period has passed it refuses the next commit.
     pub fn commit_owing_grace(&mut self, desired: &Desired) -> u64 {
         self.writer()
-            .commit(desired)
+            .commit(desired, 0)
             .expect("the maps have room for it")
     }
 }

@@ -4,7 +4,10 @@
 
 use crate::packets;
 use ipnet::IpNet;
-use lb_agent::datapath::{Desired, Device, NextHop, RealServer, Service, TunnelSource, xdp::Maps};
+use lb_agent::{
+    balance::term::Term,
+    datapath::{Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource, xdp::Maps},
+};
 use lb_common::{BackendState, Control, Mode, Owner, Route, ServiceKey, backend::mac_word, key};
 use std::{
     mem::offset_of,
@@ -377,7 +380,7 @@ impl Named {
     }
 
     /// Where its outer headers come from: no bit that varies is set.
-    fn tunnel_source(self) -> Option<TunnelSource> {
+    pub fn tunnel_source(self) -> Option<TunnelSource> {
         let Manner::Tunnel {
             family,
             varying_bits,
@@ -434,6 +437,27 @@ impl Named {
         }
     }
 
+    /// What becomes of the datagram in `frame`, of the flow with this hash, where it comes in pieces: `cut` cuts it up as it
+    /// came.
+    pub fn sent_in_pieces(
+        self,
+        frame: &[u8],
+        flow: u32,
+        cut: impl Fn(&[u8]) -> Vec<Vec<u8>>,
+    ) -> Vec<Vec<u8>> {
+        let from = match self == REDIRECTED {
+            true => OTHER_PORT,
+            false => DIRECTOR,
+        };
+        match self.tunnel_source() {
+            Some(source) => cut(&packets::routed(frame, self.real_server_mac(0), from))
+                .iter()
+                .map(|piece| packets::tunnelled_as(piece, flow, source, self.real_server(0)))
+                .collect(),
+            None => cut(&self.sent(frame, from)),
+        }
+    }
+
     fn keys(self) -> Vec<ServiceKey> {
         let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(self.host)).octets();
         let serves = |family| match self.manner {
@@ -467,6 +491,7 @@ impl Named {
             tunnel_source: self.tunnel_source(),
             weight: 1,
             state: BackendState::Up,
+            term: Term::default(),
             next_hop: NextHop::Via {
                 mac: self.real_server_mac(0),
                 device: LOOPBACK,
@@ -502,9 +527,10 @@ impl Named {
         Service {
             name: self.name.to_owned(),
             keys: self.keys(),
-            owner: self.owner,
+            owners: vec![self.owner; self.keys().len()],
             table: self.table().into(),
             real_servers,
+            flows: FlowRules::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::say::say;
 use anyhow::{Context, Result, bail};
 use lb_tests::interrupt;
 use nix::sys::signal::{Signal, kill};
@@ -30,7 +31,7 @@ pub fn agent(profile: Profile) -> Result<PathBuf> {
         Profile::Dev => &[],
         Profile::Release => &["--release"],
     };
-    println!("+ cargo build -p {PACKAGE} {}", flags.join(" "));
+    say!("+ cargo build -p {PACKAGE} {}", flags.join(" "));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("xtask is in a workspace")?;

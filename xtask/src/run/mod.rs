@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::say::{self, say};
 use crate::setup::Need;
 use anyhow::{Context, Result, bail};
 use build::Profile;
@@ -62,7 +63,9 @@ pub fn run(args: Args) -> Result<()> {
     match outcome {
         Ok(()) => Ok(()),
         Err(_) if interrupt::arrived() => {
-            eprintln!("interrupted: everything that was started has been taken down");
+            say::error(format_args!(
+                "interrupted: everything that was started has been taken down"
+            ));
             std::process::exit(INTERRUPTED);
         }
         Err(error) => Err(error),
@@ -77,7 +80,7 @@ fn in_lab(args: &Args, expected: &Expected, schedule: Schedule) -> Result<()> {
     } else {
         "; Ctrl-C ends it"
     };
-    println!(
+    say!(
         "asking  {} connections, {} requests/s{end}\n",
         args.connections,
         u32::from(args.connections) * 25
@@ -87,10 +90,10 @@ fn in_lab(args: &Args, expected: &Expected, schedule: Schedule) -> Result<()> {
         if interrupt::arrived() {
             return; // Not what a log explains.
         }
-        eprintln!(
+        say::error(format_args!(
             "--- the agent's log ends with ---\n{}",
             stage.agent.log_tail(30)
-        );
+        ));
     })
 }
 
@@ -114,11 +117,11 @@ fn judge(args: &Args, ended: &Ended, schedule: Schedule) -> Result<()> {
             .with_context(|| format!("write the summary to {}", path.display()))?;
     }
     if faults.is_empty() {
-        println!("passed");
+        say!("passed");
         return Ok(());
     }
     for reason in &tally.reasons {
-        eprintln!("failed request: {reason}");
+        say::error(format_args!("failed request: {reason}"));
     }
     bail!("{}", faults.join("; "));
 }
@@ -127,7 +130,7 @@ fn judge(args: &Args, ended: &Ended, schedule: Schedule) -> Result<()> {
 fn run_on_host(config: &Path) -> Result<()> {
     crate::setup::ensure(&[Need::Ebpf, Need::Bpffs])?;
     let agent = build::agent(Profile::Release)?;
-    println!("+ {} run --config {}", agent.display(), config.display());
+    say!("+ {} run --config {}", agent.display(), config.display());
     let error = Command::new(&agent)
         .arg("run")
         .arg("--config")

@@ -9,6 +9,7 @@ use lb_tests::lab::{AccessLog, Agent, Lab, Nginx, Options, wait_until};
 use lb_tests::traffic::request_once;
 
 use super::config::Expected;
+use crate::say::say;
 
 /// The configuration of the director, as it is in the repository.
 pub const CONFIG: &str = include_str!("../../../lab/lb.toml");
@@ -42,7 +43,7 @@ impl Stage {
             .map(|node| Nginx::start(node, AccessLog::Off))
             .collect::<Result<Vec<_>>>()?;
         interrupt::check()?;
-        println!(
+        say!(
             "lab     clients cl1 cl2, directors lb1 lb2, real servers with nginx {}",
             names(&servers).join(" ")
         );
@@ -54,11 +55,11 @@ impl Stage {
         };
         stage.wait_for_answers(expected)?;
         let targets: Vec<_> = expected.targets.iter().map(ToString::to_string).collect();
-        println!(
+        say!(
             "agent   on {DIRECTOR} with lab/lb.toml, serving {}",
             targets.join(" ")
         );
-        println!("ready   after {:.1} s", start.elapsed().as_secs_f64());
+        say!("ready   after {:.1} s", start.elapsed().as_secs_f64());
         Ok(stage)
     }
 

@@ -1,11 +1,12 @@
 //! What is seen while it runs: a few lines that are drawn again in place, or on no terminal a line a second.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _, stdout};
+use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
 use super::tally::Tally;
 use super::watch::Seen;
+use crate::say::{out, say};
 use lb_tests::traffic::Latencies;
 
 /// The width of the longest bar, in characters.
@@ -41,7 +42,7 @@ impl View {
     /// A line that stays.
     pub fn event(&mut self, at: Duration, text: &str) {
         self.erase();
-        println!("{:5.1} s  {text}", at.as_secs_f64());
+        say!("{:5.1} s  {text}", at.as_secs_f64());
     }
 
     /// Draws the figures of now.
@@ -51,18 +52,17 @@ impl View {
             self.erase();
             let bars = bars(tally);
             self.drawn = 1 + bars.len();
-            println!("{head}");
-            bars.iter().for_each(|line| println!("{line}"));
+            say!("{head}");
+            bars.iter().for_each(|line| say!("{line}"));
         } else {
-            println!("{head}  {}", shares(tally));
+            say!("{head}  {}", shares(tally));
         }
-        let _ = stdout().flush(); // Whoever closed our output does not read this either.
     }
 
     /// Takes the live part away: up over its lines, and clear to the end of the screen.
     pub fn erase(&mut self) {
         if self.drawn > 0 {
-            print!("\x1b[{}A\x1b[J", self.drawn);
+            out(format_args!("\x1b[{}A\x1b[J", self.drawn));
             self.drawn = 0;
         }
     }
@@ -126,13 +126,13 @@ fn bars(tally: &Tally) -> Vec<String> {
 /// The closing lines.
 pub fn report(tally: &Tally, took: Duration, seen: &Seen) {
     let answered = tally.requests - tally.failed;
-    println!(
+    say!(
         "\n{} requests in {:.1} s: {answered} answered, {} failed",
         tally.requests,
         took.as_secs_f64(),
         tally.failed
     );
-    println!("  served by   {}", shares(tally));
+    say!("  served by   {}", shares(tally));
     let millis = |share| {
         tally
             .latencies
@@ -141,8 +141,8 @@ pub fn report(tally: &Tally, took: Duration, seen: &Seen) {
                 format!("{:.2} ms", value.as_secs_f64() * 1e3)
             })
     };
-    println!("  latency     p50 {}, p99 {}", millis(0.5), millis(0.99));
-    println!(
+    say!("  latency     p50 {}, p99 {}", millis(0.5), millis(0.99));
+    say!(
         "  datapath    {}, generation {}",
         seen.datapath.as_deref().unwrap_or("-"),
         seen.generation.map_or("-".into(), |g| g.to_string())
@@ -160,18 +160,18 @@ pub fn report(tally: &Tally, took: Duration, seen: &Seen) {
                 )
             });
         let bound = tally.bound().as_secs_f64();
-        println!(
+        say!(
             "  the kill    of {}: {last} (the check's bound is {bound:.1} s)",
             drill.server
         );
         if let Some(changed) = drill.table_changed {
-            println!(
+            say!(
                 "              the table without it was seen {} after the kill",
                 after(changed)
             );
         }
         if let (Some(restored), Some(again)) = (drill.restored, drill.served_again) {
-            println!(
+            say!(
                 "              put back, it served again after {:.2} s",
                 (again - restored).as_secs_f64()
             );

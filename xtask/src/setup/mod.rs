@@ -25,7 +25,7 @@ pub enum Need {
     Ebpf,
     /// `/sys/fs/bpf`, where programs and maps are pinned.
     Bpffs,
-    /// What the network lab runs: nginx, curl, iproute2, ethtool.
+    /// What the network lab runs: nginx, curl, iproute2, ethtool, keepalived.
     Lab,
     /// The guest with Debian's own kernel: QEMU and an image in `target/vm`.
     Vm,

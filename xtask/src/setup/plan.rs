@@ -33,11 +33,14 @@ pub struct Plan {
 type Tool = (&'static str, &'static str);
 
 /// What the lab runs.
-const LAB: [Tool; 4] = [
+const LAB: [Tool; 7] = [
     ("nginx", "nginx"),
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
+    ("keepalived", "keepalived"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("smtpd", "opensmtpd"),
 ];
 /// What makes and runs the guest's image. The guest sees the host's root, so `modprobe` and `ip` serve inside it too.
 /// QEMU, kernel and busybox are part of the image.

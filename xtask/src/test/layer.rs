@@ -140,7 +140,10 @@ impl Layer {
                     tests
                         .args(programs.iter().flat_map(|name| ["--test", *name]))
                         .args(["--", "--test-threads=1"]);
-                    outcome.add(run_here(tests)?);
+                    let ran = run_here(tests);
+                    // A test that Ctrl-C or its time limit has ended could not do so itself.
+                    lb_tests::lab::remove_left_overs()?;
+                    outcome.add(ran?);
                 }
             }
             Self::Vm => outcome.add(run_in_guest()?),

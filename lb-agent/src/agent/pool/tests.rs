@@ -1,5 +1,9 @@
 use super::*;
-use std::{collections::BTreeMap, io::Write as _, time::Instant};
+use crate::{config, datapath::NextHop, health::State, network};
+use lb_common::Mode;
+use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Instant};
+
+mod life;
 
 const CONFIG: &str = r#"
 [[service]]
@@ -34,6 +38,10 @@ address = "192.0.2.21"
 "#;
 
 fn pool() -> Pool {
+    pool_of(CONFIG)
+}
+
+fn pool_of(text: &str) -> Pool {
     let directory = std::env::temp_dir().join(format!(
         "lb-pool-{}-{:?}",
         std::process::id(),
@@ -42,18 +50,19 @@ fn pool() -> Pool {
     std::fs::create_dir_all(&directory).expect("a folder for the test");
     let path = directory.join("lb.toml");
     std::fs::File::create(&path)
-        .and_then(|mut file| file.write_all(CONFIG.as_bytes()))
+        .and_then(|mut file| file.write_all(text.as_bytes()))
         .expect("a file for the test");
     let loaded = config::load(&path);
     std::fs::remove_dir_all(&directory).expect("the test's own folder");
-    Pool::new(&loaded.unwrap_or_else(|report| panic!("{report}")).config)
-        .expect("a valid configuration")
+    let config = loaded.unwrap_or_else(|report| panic!("{report}")).config;
+    Pool::new(&config, &Runner::default()).expect("a valid configuration")
 }
 
 fn event(target: &Target, state: State) -> Event {
     Event {
         target: target.id,
         state,
+        weight: None,
         reason: "the test says so".to_owned(),
         at: Instant::now(),
     }
@@ -61,7 +70,12 @@ fn event(target: &Target, state: State) -> Event {
 
 /// How many slots each real server of the first service owns.
 fn shares(pool: &mut Pool) -> Vec<usize> {
-    let desired = pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default());
+    let desired = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     let web = &desired.services[0];
     (0..web.real_servers.len() as u32)
         .map(|owner| web.table.iter().filter(|&&slot| slot == owner).count())
@@ -81,22 +95,41 @@ fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
     let mut pool = pool();
     let target = pool.targets()[1].clone();
     let before = pool
-        .desired(&NextHops::new(), Vec::new(), &HostAddresses::default())
+        .desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now(),
+        )
         .services[0]
         .table
         .clone();
 
-    assert!(pool.on_health(&event(&target, State::Down)).is_some());
+    assert_eq!(
+        pool.on_health(&event(&target, State::Down), Instant::now())
+            .len(),
+        1
+    );
     assert_eq!(shares(&mut pool), [251, 0, 0]);
     assert!(
-        pool.on_health(&event(&target, State::Down)).is_none(),
+        pool.on_health(&event(&target, State::Down), Instant::now())
+            .is_empty(),
         "nothing new"
     );
 
-    assert!(pool.on_health(&event(&target, State::Up)).is_some());
     assert_eq!(
-        pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default())
-            .services[0]
+        pool.on_health(&event(&target, State::Up), Instant::now())
+            .len(),
+        1
+    );
+    assert_eq!(
+        pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now()
+        )
+        .services[0]
             .table,
         before
     );
@@ -106,11 +139,16 @@ fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
 fn with_every_real_server_dead_the_table_is_empty() {
     let mut pool = pool();
     for target in pool.targets() {
-        let _ = pool.on_health(&event(&target, State::Down));
+        let _ = pool.on_health(&event(&target, State::Down), Instant::now());
     }
     assert!(
-        pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default())
-            .services[0]
+        pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now()
+        )
+        .services[0]
             .table
             .is_empty()
     );
@@ -121,14 +159,27 @@ fn a_result_of_a_target_that_is_gone_changes_nothing() {
     let mut pool = pool();
     let mut stranger = pool.targets()[0].clone();
     stranger.id = TargetId(4711);
-    assert!(pool.on_health(&event(&stranger, State::Down)).is_none());
+    assert!(
+        pool.on_health(&event(&stranger, State::Down), Instant::now())
+            .is_empty()
+    );
 }
 
 #[test]
 fn an_unchanged_table_is_the_same_memory() {
     let mut pool = pool();
-    let first = pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default());
-    let second = pool.desired(&NextHops::new(), Vec::new(), &HostAddresses::default());
+    let first = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
+    let second = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     assert!(Arc::ptr_eq(
         &first.services[0].table,
         &second.services[0].table
@@ -165,7 +216,12 @@ fn next_hops_become_frames_or_the_host_itself_or_nothing_yet() {
             },
         ),
     ]);
-    let desired = pool.desired(&next_hops, Vec::new(), &HostAddresses::default());
+    let desired = pool.desired(
+        &next_hops,
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     let ways: Vec<_> = desired.services[0]
         .real_servers
         .iter()
@@ -198,4 +254,83 @@ fn each_real_server_is_resolved_once_and_demand_counts_all() {
         demand.services >= 5,
         "three listen addresses, and two addresses by themselves"
     );
+}
+
+#[test]
+fn a_real_server_that_two_services_check_in_the_same_way_is_checked_once() {
+    let text = CONFIG.replace(
+        "address = \"192.0.2.21\"\n",
+        "address = \"192.0.2.21\"\ncheck = { tcp = {}, port = 80 }\n",
+    );
+    let mut pool = pool_of(&text);
+    let targets = pool.targets();
+    assert_eq!(targets.len(), 3, "the three of `web`");
+    let services = |changes: Vec<Change>| -> Vec<String> {
+        let changed = changes.iter().filter_map(|change| {
+            let real_server = change.real_server.as_ref()?;
+            Some(format!("{} {real_server}", change.service))
+        });
+        changed.collect()
+    };
+    let down = event(&targets[0], State::Down);
+    assert_eq!(
+        services(pool.on_health(&down, Instant::now())),
+        ["web 192.0.2.21:80", "dns 192.0.2.21"]
+    );
+    assert!(
+        pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now()
+        )
+        .services[1]
+            .table
+            .is_empty()
+    );
+}
+
+#[test]
+fn checks_that_differ_in_anything_are_made_apart() {
+    for other in [
+        "interval = \"3s\"",
+        "port = 81",
+        "address = \"192.0.2.99\"",
+        "source_address = \"192.0.2.1\"",
+        "http = [{}]",
+    ] {
+        let text = CONFIG.replace(
+            "address = \"192.0.2.21\"\n",
+            &format!(
+                "address = \"192.0.2.21\"\ncheck.tcp = {{}}\ncheck.{other}\n{}",
+                if other.starts_with("port") {
+                    ""
+                } else {
+                    "check.port = 80\n"
+                }
+            ),
+        );
+        assert_eq!(pool_of(&text).targets().len(), 4, "{other}");
+    }
+}
+
+#[test]
+fn a_weight_that_a_check_finds_goes_before_the_configured_one() {
+    let mut pool = pool();
+    let target = pool.targets()[0].clone();
+    let found = |weight| Event {
+        weight,
+        ..event(&target, State::Up)
+    };
+    assert_eq!(pool.on_health(&found(Some(3)), Instant::now()).len(), 1);
+    let now = shares(&mut pool);
+    assert!(now[0].abs_diff(now[1]) < 10, "{now:?}");
+    assert!(
+        pool.on_health(&found(Some(3)), Instant::now()).is_empty(),
+        "nothing new"
+    );
+    assert_eq!(pool.on_health(&found(Some(0)), Instant::now()).len(), 1);
+    assert_eq!(shares(&mut pool), [0, 251, 0]);
+    assert_eq!(pool.on_health(&found(None), Instant::now()).len(), 1);
+    assert!((60..=66).contains(&shares(&mut pool)[0]));
 }

@@ -70,6 +70,26 @@ fn long_lines_and_control_characters_are_fit_for_a_terminal() {
 }
 
 #[test]
+fn names_that_cannot_be_are_kept_out_of_keys() {
+    for name in ["", "a\\nb", "\\u001b[31m"] {
+        let text =
+            format!("[[service]]\nname = \"{name}\"\nlisten = [\"192.0.2.1:80\"]\nmode = \"dr\"\n");
+        let errors = errors(&text);
+        assert_eq!(errors[0].key, "service[0].name", "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_says_nothing_to_serve_is_valid_with_a_warning() {
+    let loaded = parsed("# all commented out\n").expect("holds");
+    let warnings = loaded.warnings.as_slice();
+    assert!(
+        warnings[0].to_string().contains("nothing to serve"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn warnings_of_others_find_their_place() {
     let text = "[[service]]\nname = \"web\"\nlisten = [\"192.0.2.1:80\"]\nmode = \"dr\"\n";
     let loaded = parsed(text).expect("holds");

@@ -15,9 +15,10 @@ prop_compose! {
     }
 }
 
-/// Addresses of hosts: no IPv4 in IPv6, nothing unspecified, multicast or broadcast.
+/// Addresses of hosts: no IPv4 in IPv6, nothing unspecified, loopback, multicast or broadcast.
 fn address() -> impl Strategy<Value = IpAddr> {
-    let v4 = (1..224_u8, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| IpAddr::from([a, b, c, d]));
+    let v4 = (prop_oneof![1..127_u8, 128..224_u8], any::<[u8; 3]>())
+        .prop_map(|(a, [b, c, d])| IpAddr::from([a, b, c, d]));
     let v6 = any::<[u16; 7]>()
         .prop_map(|[b, c, d, e, f, g, h]| IpAddr::from([0x2001, b, c, d, e, f, g, h]));
     prop_oneof![v4, v6]

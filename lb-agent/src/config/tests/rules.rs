@@ -171,6 +171,17 @@ fn what_exists_twice_is_refused_and_shows_both_places() {
     ];
     for (text, key) in cases {
         refused(&text, key, "note: first written here");
+        let errors = errors(&text);
+        let [note] = errors[0].notes.as_slice() else {
+            panic!("one note: {}", errors[0]);
+        };
+        let first = note.snippet.as_ref().expect("a place");
+        let second = errors[0].snippet.as_ref().expect("a place");
+        assert!(
+            (first.line, first.column) < (second.line, second.column),
+            "{}",
+            errors[0]
+        );
     }
     config(&format!(
         "{}{}",

@@ -1,7 +1,9 @@
 //! Rules of one service.
 
+use lb_common::Deadline;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::config::context::{Context, Problem};
 use crate::config::model::{
@@ -19,6 +21,7 @@ pub(super) fn errors(cx: &Context, service: &Service) {
     rules.real_servers();
     if let Some(endpoint) = service.sorry_server {
         rules.port(endpoint, &rules.key("sorry_server"));
+        rules.sorry_server(endpoint);
     }
 }
 
@@ -41,6 +44,18 @@ impl Rules<'_> {
     fn error(&self, key: &str, message: impl Into<String>, expected: impl Into<String>) {
         let problem = Problem::new(message).expected(expected);
         self.cx.error_at(&self.key(key), problem);
+    }
+
+    fn sorry_server(&self, endpoint: Endpoint) {
+        let mut real_servers = self.service.real_servers.iter();
+        if real_servers.any(|real_server| real_server.endpoint() == endpoint) {
+            let message = format!("{endpoint} is a real server of this service");
+            self.error(
+                "sorry_server",
+                message,
+                "one that is not checked with the others",
+            );
+        }
     }
 
     fn needs_ipvs(&self) {
@@ -111,6 +126,18 @@ impl Rules<'_> {
 
     fn transition(&self) {
         let service = self.service;
+        let longest = Duration::from_secs(Deadline::MAX_WINDOW_S);
+        for (key, window) in [
+            ("transition", service.transition),
+            ("udp_learn", service.udp_learn),
+        ] {
+            if window > longest {
+                let window = crate::config::format_duration(window);
+                let message = format!("{window} is longer than the data plane can keep");
+                let longest = crate::config::format_duration(longest);
+                self.error(key, message, format!("at most {longest}"));
+            }
+        }
         let idle = service.idle_timeout.tcp;
         if service.protocol == Protocol::Udp || service.transition >= idle {
             return;

@@ -17,6 +17,9 @@ pub enum Ladder {
     NativeOnly,
 }
 
+/// [`Holder::keyword`] of generic mode.
+pub const GENERIC: &str = "xdpgeneric";
+
 /// How the program came to be attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attached {
@@ -56,6 +59,15 @@ pub enum AttachError {
         interface: String,
         /// The driver's words.
         refusal: String,
+    },
+    /// An earlier life's attachment is not in the driver, and no other mode is allowed.
+    #[error(
+        "{interface} forwards in generic mode since an earlier run, and `datapath = \"xdp_native\"` demands the driver's: \
+         take that away by `lb-agent unload`, or allow it by `datapath = \"auto\"`"
+    )]
+    GenericBefore {
+        /// The interface's name.
+        interface: String,
     },
     /// Generic mode is refused as well.
     #[error(
@@ -115,7 +127,16 @@ pub fn attach(
     target: &Target,
     ladder: Ladder,
 ) -> Result<Attached, AttachError> {
-    if let Some(path) = pins.find_link(target.ifindex)
+    let earlier = pins.find_link(target.ifindex);
+    let is_generic = target
+        .holder
+        .is_some_and(|holder| holder.keyword == GENERIC);
+    if earlier.is_some() && is_generic && ladder == Ladder::NativeOnly {
+        return Err(AttachError::GenericBefore {
+            interface: target.name.clone(),
+        });
+    }
+    if let Some(path) = earlier
         && adopt(program, &path)
     {
         pins.take_over_link(target.ifindex, &path)?;

@@ -46,10 +46,32 @@ pub struct Occupied {
 pub struct WrittenTable {
     /// First slot.
     pub start: u32,
+    /// Slots. More than `table` has where nobody is left to serve: the slots keep who did.
+    pub len: u32,
     /// Its owners as positions in the list of real servers.
     pub table: Arc<[u32]>,
     /// The backend id of each position.
     pub ids: Vec<u32>,
+}
+
+impl WrittenTable {
+    /// The id of the owner of each slot; 0: nobody.
+    pub fn owners(&self) -> impl Iterator<Item = u32> {
+        (0..self.len as usize).map(|slot| {
+            let position = self.table.get(slot).map(|&position| position as usize);
+            position
+                .and_then(|position| self.ids.get(position).copied())
+                .unwrap_or(0)
+        })
+    }
+}
+
+impl Occupied {
+    /// The slots of the service with this id: the first, and how many.
+    pub fn slots(&self, service: u16) -> Option<(u32, u32)> {
+        let entry = self.services.iter().find(|entry| entry.id == service)?;
+        Some((entry.slots_start, entry.slots_len))
+    }
 }
 
 /// What is to be written.
@@ -71,6 +93,8 @@ pub struct Plan {
     pub tables: HashMap<u16, WrittenTable>,
     /// Service ids whose table is to be written.
     pub unwritten: Vec<u16>,
+    /// The id of each service, in the order of the desired state.
+    pub ids: Vec<u16>,
 }
 
 impl BackendKey {
@@ -132,6 +156,7 @@ pub fn plan(
         if is_new {
             plan.new_services.push(id);
         }
+        plan.ids.push(id);
         let mut backend_ids = Vec::with_capacity(service.real_servers.len());
         for real_server in &service.real_servers {
             let (address, family) = wire_address(real_server.address);
@@ -159,6 +184,12 @@ pub fn plan(
                     family,
                     mode: real_server.mode as u8,
                     state: real_server.state as u8,
+                    tenure: real_server.term.tenure as u8,
+                    until_s: real_server
+                        .term
+                        .until_s
+                        .unwrap_or(0)
+                        .min(u64::from(u32::MAX)) as u32,
                     weight: real_server.weight,
                     service: id,
                     tunnel_source,
@@ -167,10 +198,14 @@ pub fn plan(
                 },
             ));
         }
-        let len = service.table.len() as u32;
+        let len = match occupied.slots(id) {
+            Some((_, len)) if service.table.is_empty() && service.flows.window_s > 0 => len,
+            _ => service.table.len() as u32,
+        };
         let unchanged = written.get(&id).filter(|written| {
             (Arc::ptr_eq(&written.table, &service.table) || written.table == service.table)
                 && written.ids == backend_ids
+                && written.len == len
         });
         let start = match unchanged {
             Some(written) => written.start,
@@ -185,18 +220,19 @@ pub fn plan(
             id,
             WrittenTable {
                 start,
+                len,
                 table: Arc::clone(&service.table),
                 ids: backend_ids,
             },
         );
-        for &key in &service.keys {
+        for (key, owner) in service.governed_keys() {
             let entry = Service {
                 address: key.address,
                 tuple: key.tuple,
                 slots_start: start,
                 slots_len: len,
                 id,
-                owner: service.owner,
+                owner,
                 ..Service::default()
             };
             entries.insert(key, entry);
@@ -204,7 +240,7 @@ pub fn plan(
             entries.entry(alone).or_insert(Service {
                 address: alone.address,
                 tuple: alone.tuple,
-                owner: service.owner,
+                owner,
                 flags: FLAG_ADDRESS_ONLY,
                 ..Service::default()
             });
@@ -237,8 +273,8 @@ fn replies(desired: &Desired, plan: &Plan) -> Vec<Service> {
             .map(|&(_, backend)| backend)
             .collect();
         let pairs = own.iter().filter(|backend| backend.mode == Mode::Nat as u8);
-        for (backend, key) in
-            pairs.flat_map(|backend| service.keys.iter().map(move |key| (backend, key)))
+        for (backend, (key, owner)) in
+            pairs.flat_map(|backend| service.governed_keys().map(move |key| (backend, key)))
         {
             if key.family() != backend.family {
                 continue;
@@ -251,7 +287,7 @@ fn replies(desired: &Desired, plan: &Plan) -> Vec<Service> {
                 address: backend.address,
                 tuple: key::reply(port_be, key.protocol(), backend.family),
                 id: backend.service,
-                owner: service.owner,
+                owner,
                 flags: FLAG_REPLY,
                 reply_address: key.address,
                 reply_port_be: key.port().to_be(),
@@ -421,9 +457,7 @@ impl Ranges {
             .services
             .iter()
             .map(|entry| (entry.slots_start, entry.slots_len));
-        let written = written
-            .values()
-            .map(|table| (table.start, table.table.len() as u32));
+        let written = written.values().map(|table| (table.start, table.len));
         let ranges = live
             .chain(written)
             .map(|(start, len)| start..start.saturating_add(len));

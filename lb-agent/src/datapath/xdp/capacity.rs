@@ -11,6 +11,8 @@ pub struct Capacity {
     pub backends: u32,
     /// Slots in all.
     pub slots: u32,
+    /// Buckets of the flow table, a power of two.
+    pub flow_buckets: u32,
 }
 
 /// What a desired state takes.
@@ -37,11 +39,12 @@ pub struct NoRoom {
 }
 
 impl Capacity {
-    /// The smallest maps: 8 tables of 65,537 slots take 4 MiB.
+    /// The smallest maps: 8 tables of 65,537 slots take 4 MiB, a flow table for half a million flows 8 MiB.
     pub const SMALLEST: Self = Self {
         services: 256,
         backends: 1024,
         slots: 8 * 65_537,
+        flow_buckets: 1 << 16,
     };
 
     /// Room for `demand`, and for a change of all of it at once.
@@ -54,7 +57,8 @@ impl Capacity {
             backends: (demand.backends * 3)
                 .next_power_of_two()
                 .max(smallest.backends),
-            slots: (demand.slots * 3).max(smallest.slots),
+            slots: demand.slots.saturating_mul(3).max(smallest.slots),
+            flow_buckets: smallest.flow_buckets,
         }
     }
 
@@ -62,11 +66,30 @@ impl Capacity {
     pub fn suffices(self, demand: Demand) -> bool {
         self.services >= demand.services * 2
             && self.backends > demand.backends * 2
-            && self.slots >= demand.slots * 2
+            && self.slots >= demand.slots.saturating_mul(2)
     }
 
     /// Entries of the map that counts reasons.
     pub fn reason_counters(self) -> u32 {
         self.services * REASONS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_more_slots_than_can_be_counted_get_as_many_as_there_can_be() {
+        let demand = |slots| Demand {
+            services: 1,
+            backends: 1,
+            slots,
+        };
+        // 12,000 services with the largest table.
+        let capacity = Capacity::for_demand(demand(12_000 * 131_071));
+        assert_eq!(capacity.slots, u32::MAX);
+        assert!(capacity.suffices(demand(12_000 * 131_071)));
+        assert!(!Capacity::SMALLEST.suffices(demand(u32::MAX)));
     }
 }

@@ -3,7 +3,9 @@
 use super::capacity::Capacity;
 use crate::sys::mapped::MappedArray;
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuValues};
-use lb_common::{Backend, Control, Counter, Reason, Service, Slot, layout::map, reason::REASONS};
+use lb_common::{
+    Backend, Control, Counter, Reason, Service, Slot, flow::Bucket, layout::map, reason::REASONS,
+};
 use std::{
     collections::HashMap,
     io,
@@ -21,6 +23,8 @@ pub struct Maps {
     pub slots: MappedArray<Slot>,
     /// Backend table, two banks.
     pub backends: MappedArray<Backend>,
+    /// Remembered flows.
+    pub flows: MappedArray<Bucket>,
     backend_counters: Mutex<PerCpuArray<MapData, Counter>>,
     reason_counters: Mutex<PerCpuArray<MapData, u64>>,
     capacity: Capacity,
@@ -70,11 +74,13 @@ impl Maps {
         let read = |name| move |source| MapsError::Read { name, source };
         let (control, services) = (take(map::CONTROL)?, take(map::SERVICES)?);
         let (slots, backends) = (take(map::SLOTS)?, take(map::BACKENDS)?);
+        let flows = take(map::FLOWS)?;
         Ok(Self {
             control: mapped(&control, map::CONTROL, 1)?,
             services: mapped(&services, map::SERVICES, capacity.services * 2)?,
             slots: mapped(&slots, map::SLOTS, capacity.slots)?,
             backends: mapped(&backends, map::BACKENDS, capacity.backends * 2)?,
+            flows: mapped(&flows, map::FLOWS, capacity.flow_buckets)?,
             backend_counters: Mutex::new(
                 PerCpuArray::try_from(per_cpu(take(map::BACKEND_COUNTERS)?))
                     .map_err(read(map::BACKEND_COUNTERS))?,
@@ -84,7 +90,7 @@ impl Maps {
                     .map_err(read(map::REASON_COUNTERS))?,
             ),
             capacity,
-            _open: vec![control, services, slots, backends],
+            _open: vec![control, services, slots, backends, flows],
         })
     }
 

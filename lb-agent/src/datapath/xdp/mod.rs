@@ -9,16 +9,22 @@ mod bank;
 mod capacity;
 mod maps;
 mod object;
+mod owners;
 mod pins;
 mod snapshot;
+mod sweep;
+mod windows;
 mod writer;
 
-pub use attach::{AttachError, Attached, Holder, Ladder, Target};
+pub use attach::{AttachError, Attached, GENERIC, Holder, Ladder, Target};
 pub use capacity::{Capacity, Demand, NoRoom};
 pub use maps::{Maps, MapsError};
 pub use object::{LoadError, load_program};
+pub use owners::Owners;
 pub use pins::{BPFFS, Found, Pins, PinsError};
 pub use snapshot::{BackendSnapshot, ServiceSnapshot, Snapshot};
+pub use sweep::{Assignment, Swept, SweptService, sweep};
+pub use windows::{View, Windows};
 pub use writer::{CommitError, Writer};
 
 use aya::{Ebpf, programs::Xdp};
@@ -149,6 +155,11 @@ impl Datapath {
         &mut self.writer
     }
 
+    /// The ownership words.
+    pub fn owners(&self) -> Owners {
+        Owners::new(Arc::clone(self.maps()))
+    }
+
     /// The maps, for reading.
     pub fn maps(&self) -> &Arc<Maps> {
         self.writer.maps()
@@ -270,14 +281,17 @@ impl Inheritance {
         address: IpAddr,
         port: u16,
     ) -> Option<&BackendSnapshot> {
-        let snapshot = self.snapshot.as_ref()?;
-        let id = keys.iter().find_map(|key| snapshot.services.get(key))?;
-        snapshot
-            .by_id
-            .get(id)?
-            .backends
-            .iter()
+        self.backends(keys)
             .find(|backend| backend.address == address && backend.port == port)
+    }
+
+    /// What the maps said of all real servers of the service with these keys.
+    pub fn backends(&self, keys: &[ServiceKey]) -> impl Iterator<Item = &BackendSnapshot> {
+        let service = self.snapshot.as_ref().and_then(|snapshot| {
+            let id = keys.iter().find_map(|key| snapshot.services.get(key))?;
+            snapshot.by_id.get(id)
+        });
+        service.into_iter().flat_map(|service| &service.backends)
     }
 }
 

@@ -10,6 +10,10 @@ use aya::{
     programs::{ProgramError, Xdp},
 };
 use lb_common::layout::{PROGRAM, constant, map};
+use nix::{
+    errno::Errno,
+    sys::signal::{SigSet, SigmaskHow},
+};
 use std::{collections::HashMap, path::Path};
 
 /// The XDP program as this agent was built with it.
@@ -21,6 +25,9 @@ pub enum LoadError {
     /// The kernel refuses a map, or the object is damaged.
     #[error("load the XDP program's maps")]
     Object(#[source] Box<EbpfError>),
+    /// Signals cannot be put off.
+    #[error("put signals off while the XDP program is loaded")]
+    Signals(#[source] Errno),
     /// The verifier refuses the program.
     #[error("load the XDP program {program}")]
     Program {
@@ -50,11 +57,13 @@ pub fn load(capacity: Capacity, pins: Option<&Path>) -> Result<(Ebpf, Maps), Loa
     let mut loader = EbpfLoader::new();
     loader
         .override_global(constant::SERVICE_CAPACITY, &capacity.services, true)
+        .override_global(constant::FLOW_BUCKETS, &capacity.flow_buckets, true)
         .map_max_entries(map::SERVICES, capacity.services * 2)
         .map_max_entries(map::SLOTS, capacity.slots)
         .map_max_entries(map::BACKENDS, capacity.backends * 2)
         .map_max_entries(map::BACKEND_COUNTERS, capacity.backends)
-        .map_max_entries(map::REASON_COUNTERS, capacity.reason_counters());
+        .map_max_entries(map::REASON_COUNTERS, capacity.reason_counters())
+        .map_max_entries(map::FLOWS, capacity.flow_buckets);
     if let Some(directory) = pins {
         for name in map::ALL {
             loader.map_pin_path(name, directory.join(name));
@@ -86,7 +95,14 @@ pub fn load_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, L
         .ok_or_else(missing)?
         .try_into()
         .map_err(|_| missing())?;
-    program.load().map_err(|source| LoadError::Program {
+    // A verifier that meets a pending signal gives up (EAGAIN, kernel/bpf/verifier.c: do_check), whereupon aya lets it
+    // work again with its log, for many seconds. It waits here for less than one; the signal is dealt with after.
+    let mask = SigSet::all()
+        .thread_swap_mask(SigmaskHow::SIG_SETMASK)
+        .map_err(LoadError::Signals)?;
+    let loaded = program.load();
+    mask.thread_set_mask().map_err(LoadError::Signals)?;
+    loaded.map_err(|source| LoadError::Program {
         program: name.to_owned(),
         source: Box::new(source),
     })?;

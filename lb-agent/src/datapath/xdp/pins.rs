@@ -10,7 +10,9 @@
 
 use super::capacity::Capacity;
 use aya::maps::{MapError, MapInfo, MapType};
-use lb_common::{Backend, Control, Counter, LAYOUT_VERSION, Service, Slot, layout::map};
+use lb_common::{
+    Backend, Control, Counter, LAYOUT_VERSION, Service, Slot, flow::Bucket, layout::map,
+};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::{
     fs, io,
@@ -86,6 +88,7 @@ const SHAPES: [Shape; map::ALL.len()] = [
     shape::<Backend>(map::BACKENDS, MapType::Array, MMAPABLE),
     shape::<Counter>(map::BACKEND_COUNTERS, MapType::PerCpuArray, 0),
     shape::<u64>(map::REASON_COUNTERS, MapType::PerCpuArray, 0),
+    shape::<Bucket>(map::FLOWS, MapType::Array, MMAPABLE),
 ];
 
 impl Pins {
@@ -293,6 +296,7 @@ fn capacity_of(directory: &Path) -> Result<Capacity, String> {
         backends,
         backend_counters,
         reason_counters,
+        flow_buckets,
     ] = sizes[..]
     else {
         return Err("not every map is there".to_owned());
@@ -301,13 +305,15 @@ fn capacity_of(directory: &Path) -> Result<Capacity, String> {
         services: services / 2,
         backends: backends / 2,
         slots,
+        flow_buckets,
     };
     let consistent = control == 1
         && capacity.services.is_power_of_two()
         && services == capacity.services * 2
         && backends == capacity.backends * 2
         && backend_counters == capacity.backends
-        && reason_counters == capacity.reason_counters();
+        && reason_counters == capacity.reason_counters()
+        && flow_buckets.is_power_of_two();
     if consistent {
         Ok(capacity)
     } else {

@@ -34,8 +34,12 @@ pub struct Snapshot {
 /// One service.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceSnapshot {
-    /// Slots in its table; 0: nobody serves.
+    /// Slots in its table that somebody owns; 0: nobody serves.
     pub slots: u32,
+    /// Slots with an open window: flows are told apart by their age.
+    pub open: u32,
+    /// Slots without, some of whose flows are remembered.
+    pub remembering: u32,
     /// Its backends.
     pub backends: Vec<BackendSnapshot>,
     /// Replies of its NAT real servers that were sent to clients.
@@ -59,6 +63,10 @@ pub struct BackendSnapshot {
     pub mode: u8,
     /// Configured weight.
     pub weight: u16,
+    /// Raw [`lb_common::Tenure`].
+    pub tenure: u8,
+    /// When that ends, seconds of boot time; 0: never.
+    pub until_s: u32,
     /// Slots it owns.
     pub slots: u32,
     /// The next hop's MAC; `None`: not resolved.
@@ -84,15 +92,19 @@ impl Snapshot {
         let mut tables: BTreeMap<u16, Service> = BTreeMap::new();
         for entry in entries.filter(|entry| entry.listens() && entry.id != 0) {
             snapshot.services.insert(entry.key(), entry.id);
-            snapshot.by_id.entry(entry.id).or_default().slots = entry.slots_len;
+            snapshot.by_id.entry(entry.id).or_default();
             tables.insert(entry.id, entry);
         }
         let mut owned: HashMap<u32, u32> = HashMap::new();
-        for table in tables.values() {
+        for (id, table) in &tables {
+            let service = snapshot.by_id.entry(*id).or_default();
             for slot in table.slots_start..table.slots_start.saturating_add(table.slots_len) {
                 let Some(slot) = maps.slots.read(slot) else {
                     break;
                 };
+                service.slots += u32::from(slot.current() != 0);
+                service.open += u32::from(slot.is_open());
+                service.remembering += u32::from(!slot.is_open() && slot.remembers());
                 *owned.entry(Slot::current(slot)).or_insert(0) += 1;
             }
         }
@@ -130,6 +142,8 @@ impl Snapshot {
             state: backend.state,
             mode: backend.mode,
             weight: backend.weight,
+            tenure: backend.tenure,
+            until_s: backend.until_s,
             slots,
             next_hop: (next_hop != NextHop::UNRESOLVED).then(|| mac_octets(next_hop.0)),
             counter: maps.backend_counter(id)?,

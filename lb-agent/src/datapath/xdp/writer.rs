@@ -3,13 +3,16 @@
 //! One writer at a time, the agent's. After a commit the other bank may still be read by packets that began before;
 //! it is written again only after a grace period: [`Writer::commit`] refuses until [`Writer::grace_passed`].
 
+mod flows;
+
 use super::{
     bank::{self, BackendKey, Occupied, Plan, WrittenTable},
     capacity::NoRoom,
     maps::{Maps, MapsError},
+    windows::Windows,
 };
 use crate::datapath::{
-    Desired, Device,
+    Desired, Device, FlowRules,
     desired::{self, NextHop},
 };
 use lb_common::{
@@ -26,6 +29,9 @@ use std::{collections::HashMap, mem::offset_of, sync::Arc};
 pub struct Writer {
     maps: Arc<Maps>,
     written: HashMap<u16, WrittenTable>,
+    windows: Windows,
+    /// By service id, of the last commit.
+    flow_rules: HashMap<u16, FlowRules>,
     /// The last desired state that was committed.
     committed: Option<Desired>,
     /// A bank was left and no grace period has passed since.
@@ -56,11 +62,14 @@ impl Writer {
     /// A writer for maps that hold what an earlier life of the agent left, or nothing. Packets of a moment ago may
     /// read either bank: it begins by owing a grace period.
     pub fn new(maps: Arc<Maps>) -> Self {
+        flows::draw_flow_key(&maps);
         maps.control
             .store_word(0, owner_offset(ALWAYS_OWNED), Owner::FORWARDS);
         Self {
             maps,
             written: HashMap::new(),
+            windows: Windows::default(),
+            flow_rules: HashMap::new(),
             committed: None,
             owes_grace: true,
         }
@@ -90,11 +99,11 @@ impl Writer {
         self.narrow_filter();
     }
 
-    /// Makes `desired` what packets meet, and returns the new generation.
+    /// Makes `desired` what packets meet, and returns the new generation. `now_s`: seconds of boot time.
     ///
     /// # Errors
     /// Nothing has changed for packets then.
-    pub fn commit(&mut self, desired: &Desired) -> Result<u64, CommitError> {
+    pub fn commit(&mut self, desired: &Desired, now_s: u64) -> Result<u64, CommitError> {
         if self.owes_grace {
             return Err(CommitError::OwesGrace);
         }
@@ -112,12 +121,16 @@ impl Writer {
             self.maps.clear_reasons(id)?;
         }
         let next = live.flipped();
+        self.write_slots(desired, &plan, &occupied, now_s);
         self.write_bank(next.bank(), &plan, &places);
         self.widen_filter(&plan.services);
         self.maps
             .control
             .store_word(0, offset_of!(Control, live), next.0);
         self.owes_grace = true;
+        self.windows.follow(&self.maps, &plan, now_s);
+        let rules = desired.services.iter().map(|service| service.flows);
+        self.flow_rules = plan.ids.iter().copied().zip(rules).collect();
         self.written = plan.tables;
         self.committed = Some(desired.clone());
         Ok(next.generation())
@@ -248,25 +261,21 @@ impl Writer {
             else {
                 continue;
             };
-            let written = entry.slots_len as usize == service.table.len()
-                && service
-                    .table
-                    .iter()
-                    .zip(entry.slots_start..)
-                    .all(|(&owner, slot)| {
-                        ids.get(owner as usize).is_some_and(|&id| {
-                            self.maps.slots.read(slot) == Some(Slot::settled(id))
-                        })
-                    });
+            let table = WrittenTable {
+                start: entry.slots_start,
+                len: entry.slots_len,
+                table: Arc::clone(&service.table),
+                ids,
+            };
+            let fits = service.table.is_empty() || service.table.len() == table.len as usize;
+            let current = |slot| self.maps.slots.read(slot).map(Slot::current);
+            let written = fits
+                && table
+                    .owners()
+                    .zip(table.start..)
+                    .all(|(owner, slot)| current(slot) == Some(owner));
             if written {
-                tables.insert(
-                    entry.id,
-                    WrittenTable {
-                        start: entry.slots_start,
-                        table: Arc::clone(&service.table),
-                        ids,
-                    },
-                );
+                tables.insert(entry.id, table);
             }
         }
         tables
@@ -274,14 +283,6 @@ impl Writer {
 
     fn write_bank(&self, bank: u32, plan: &Plan, places: &HashMap<u32, u16>) {
         let capacity = self.maps.capacity();
-        for id in &plan.unwritten {
-            let table = &plan.tables[id];
-            for (&owner, slot) in table.table.iter().zip(table.start..) {
-                self.maps
-                    .slots
-                    .write(slot, Slot::settled(table.ids[owner as usize]));
-            }
-        }
         for (place, &entry) in (0..).zip(&plan.services) {
             self.maps.services.write(banked(bank, place), entry);
         }
@@ -438,6 +439,7 @@ fn filter_offset(word: usize) -> usize {
     offset_of!(Control, filter) + word % filter::WORDS * 8
 }
 
-fn owner_offset(owner: u16) -> usize {
+/// Where the control block has the word of owner number `owner`.
+pub(super) fn owner_offset(owner: u16) -> usize {
     offset_of!(Control, owners) + usize::from(owner) % OWNERS * 8
 }

@@ -1,20 +1,24 @@
 //! Against real servers on loopback, in real time with short intervals.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 
 use tokio::time::timeout;
 
 use super::*;
+use crate::health::Kind;
 
 /// How long a condition is waited for before a test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn spec(to: SocketAddr) -> Spec {
     Spec {
-        address: to.ip(),
-        port: to.port(),
-        source: None,
+        probe: Probe {
+            address: to.ip(),
+            port: to.port(),
+            source: None,
+            kinds: [Kind::Tcp].into(),
+        },
         timing: Timing {
             interval: Duration::from_millis(40),
             timeout: Duration::from_secs(5),
@@ -316,4 +320,64 @@ fn an_interval_below_a_second_is_filled_by_the_first_runs() {
         assert!(first < interval);
         assert_eq!(gap, interval);
     }
+}
+
+#[tokio::test]
+async fn a_weight_that_a_check_finds_is_an_event_of_its_own() {
+    let status = std::env::temp_dir().join(format!("lb-driver-{}", std::process::id()));
+    let say = |code: u8| {
+        let new = status.with_extension("new");
+        std::fs::write(&new, code.to_string()).expect("a file for the test");
+        std::fs::rename(&new, &status).expect("a file for the test");
+    };
+    let user = nix::unistd::geteuid().as_raw().to_string();
+    let settings = crate::config::Scripts {
+        user: crate::config::User { user, group: None },
+        allow_insecure: false,
+    };
+    let command = [
+        "/bin/sh",
+        "-c",
+        &format!("exit $(cat {})", status.display()),
+    ]
+    .map(str::to_owned);
+    let runner = crate::script::Runner::default();
+    let misc = crate::health::misc::Misc {
+        script: crate::script::Script::new(&command, None, &settings, &runner).expect("a command"),
+        arguments: ["web", "192.0.2.1", "80", "1"].map(str::to_owned),
+        router_id: "edge-1".to_owned(),
+        verdict: crate::health::misc::Verdict::Weight,
+    };
+    let mut target = target(1, SocketAddr::from(([192, 0, 2, 1], 80)), State::Up);
+    target.spec.probe.kinds = [Kind::Misc(Box::new(misc))].into();
+    say(12);
+    let mut lab = Lab::new(vec![target]);
+    let mut next = async || {
+        let event = lab.event().await;
+        (event.state, event.weight, event.reason)
+    };
+    let found = |weight: u16| {
+        (
+            State::Up,
+            Some(weight),
+            format!("the check found the weight {weight}"),
+        )
+    };
+    assert_eq!(next().await, found(10));
+    say(2);
+    assert_eq!(next().await, found(0));
+    say(1);
+    let (state, weight, _) = next().await;
+    assert_eq!(
+        (state, weight),
+        (State::Down, Some(0)),
+        "what it found last is kept"
+    );
+    say(22);
+    let (state, weight, reason) = next().await;
+    assert_eq!((state, weight), (State::Up, Some(20)), "{reason}");
+    say(0);
+    let configured = "the check left the weight as configured".to_owned();
+    assert_eq!(next().await, (State::Up, None, configured));
+    std::fs::remove_file(&status).expect("the test's own file");
 }

@@ -1,8 +1,14 @@
 //! Against real sockets on loopback.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::*;
+use crate::health::net::Error;
+use crate::health::{Outcome, Probe};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -12,10 +18,23 @@ fn listener(address: impl Into<IpAddr>) -> (TcpListener, SocketAddr) {
     (listener, to)
 }
 
+/// The check as the driver makes it.
+async fn check(to: SocketAddr, from: Option<IpAddr>, timeout: Duration) -> Outcome {
+    let probe = Probe {
+        address: to.ip(),
+        port: to.port(),
+        source: from,
+        kinds: [crate::health::Kind::Tcp].into(),
+    };
+    probe.run(timeout).await
+}
+
 fn words(outcome: Outcome) -> String {
     match outcome {
         Outcome::Failed(words) => words,
-        other @ (Outcome::Passed | Outcome::Inconclusive(_)) => panic!("not a failure: {other:?}"),
+        other @ (Outcome::Passed | Outcome::Weighed(_) | Outcome::Inconclusive(_)) => {
+            panic!("not a failure: {other:?}")
+        }
     }
 }
 
@@ -65,7 +84,14 @@ async fn a_check_leaves_no_time_wait_behind() {
 async fn the_connection_comes_from_the_source_address() {
     let (listener, to) = listener(Ipv4Addr::LOCALHOST);
     let from = Ipv4Addr::new(127, 0, 40, 2);
-    let connected = connect(to, Some(from.into())).await.expect("connect");
+    let connected = connect(
+        to,
+        Some(from.into()),
+        Purpose::GiveUp,
+        &Deadline::after(PATIENCE),
+    )
+    .await
+    .expect("connect");
     let local = connected.local_addr().expect("its address");
     assert_eq!(local.ip(), IpAddr::from(from));
     assert_ne!(local.port(), 0);

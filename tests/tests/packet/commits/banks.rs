@@ -54,7 +54,7 @@ fn a_commit_that_owes_a_grace_period_is_refused_and_changes_nothing() {
         Bank::read(rig.maps(), 0),
         Bank::read(rig.maps(), 1),
     );
-    let refused = rig.writer().commit(&desired([service(2, &[2], 11)]));
+    let refused = rig.writer().commit(&desired([service(2, &[2], 11)]), 0);
     assert!(
         matches!(refused, Err(CommitError::OwesGrace)),
         "{refused:?}"
@@ -85,7 +85,7 @@ fn a_commit_without_room_is_refused_and_changes_nothing() {
     );
     let slots = rig.maps().capacity().slots;
     let too_many = desired([service(1, &[1, 2], 11), service(2, &[2], slots)]);
-    let refused = rig.writer().commit(&too_many);
+    let refused = rig.writer().commit(&too_many, 0);
     assert!(
         matches!(refused, Err(CommitError::NoRoom(_))),
         "{refused:?}"

@@ -90,13 +90,13 @@ fn another_writer_takes_over_ids_tables_and_counters() {
     let slots = Bank::read(rig.maps(), live(rig.maps()).bank()).slots;
     let mut next = Writer::new(Arc::clone(rig.maps()));
     assert!(
-        matches!(next.commit(&state), Err(CommitError::OwesGrace)),
+        matches!(next.commit(&state, 0), Err(CommitError::OwesGrace)),
         "packets may read either bank"
     );
     next.grace_passed();
     // Equal, but made anew from the configuration.
     let again = desired([service(2, &[3], 11), service(1, &[1, 2], 11)]);
-    assert_eq!(next.commit(&again).expect("room"), before.generation + 1);
+    assert_eq!(next.commit(&again, 0).expect("room"), before.generation + 1);
     next.grace_passed();
     let after = rig.snapshot();
     assert_eq!(after.services, before.services);

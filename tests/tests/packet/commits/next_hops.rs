@@ -110,7 +110,7 @@ fn interfaces_beyond_the_places_near_their_number_are_refused() {
         transmits: true,
     });
     state.devices.extend(alike);
-    let refused = rig.writer().commit(&state);
+    let refused = rig.writer().commit(&state, 0);
     assert!(
         matches!(refused, Err(CommitError::Interfaces { ifindex: 1074 })),
         "{refused:?}"

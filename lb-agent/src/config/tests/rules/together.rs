@@ -40,6 +40,8 @@ fn rules_of_services_hold() {
             "required where neither",
         ),
         (service("transition = \"5m\""), "transition", "at least 15m"),
+        (service("transition = \"19h\""), "transition", "at most 18h"),
+        (service("udp_learn = \"19h\""), "udp_learn", "at most 18h"),
         (
             service("idle_timeout.tcp = \"1h\""),
             "idle_timeout.tcp",

@@ -30,6 +30,15 @@ fn addresses_are_checked() {
             "listen[0]",
             "did you mean `\"192.0.2.1\"`",
         ),
+        (listen("127.0.0.1:80"), "listen[0]", "a loopback address"),
+        (listen("[::1]:80"), "listen[0]", "a loopback address"),
+        (server("[fe80::1]:80"), "address", "link-local"),
+        (server("fe80::1"), "address", "link-local"),
+        (
+            service("check.tcp = { nothing = 80 }"),
+            "check.tcp.nothing",
+            "expected an empty table",
+        ),
         (listen("[fe80::1%2]:80"), "listen[0]", "names an interface"),
         (
             service("").replace("[\"192.0.2.10:80\"]", "\"192.0.2.10:80\""),

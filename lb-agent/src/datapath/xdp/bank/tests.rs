@@ -1,8 +1,9 @@
 //! Plans: what they keep, what they never touch, and when there is no room.
 
 use super::*;
+use crate::balance::term::Term;
 use crate::datapath::{
-    desired::{NextHop, RealServer, Service as DesiredService},
+    desired::{FlowRules, NextHop, RealServer, Service as DesiredService},
     xdp::Demand,
 };
 use lb_common::{BackendState, Mode};
@@ -13,6 +14,7 @@ const CAPACITY: Capacity = Capacity {
     services: 64,
     backends: 32,
     slots: 100,
+    flow_buckets: 1,
 };
 
 fn real_server(number: u32) -> RealServer {
@@ -23,6 +25,7 @@ fn real_server(number: u32) -> RealServer {
         tunnel_source: None,
         weight: 1,
         state: BackendState::Up,
+        term: Term::default(),
         next_hop: NextHop::Unresolved,
     }
 }
@@ -37,12 +40,16 @@ fn service(number: u32, real_servers: &[u32], slots: u32) -> DesiredService {
     DesiredService {
         name: format!("service {number}"),
         keys: vec![key(number)],
-        owner: 0,
+        owners: Vec::new(),
         table: (0..slots).map(|slot| slot % count).collect(),
         real_servers: real_servers
             .iter()
             .map(|&number| real_server(number))
             .collect(),
+        flows: FlowRules {
+            window_s: 0,
+            ..FlowRules::default()
+        },
     }
 }
 
@@ -157,10 +164,11 @@ impl Model {
         let mut ids = HashSet::new();
         for service in &desired.services {
             let mut id = None;
-            for &key in &service.keys {
+            let owners = service.owners.iter().copied().chain(std::iter::repeat(0));
+            for (&key, owner) in service.keys.iter().zip(owners) {
                 let entry =
                     look_up(&self.live_table, self.live_seed, key).expect("every key is found");
-                assert_eq!((entry.owner, entry.flags), (service.owner, 0), "{key:?}");
+                assert_eq!((entry.owner, entry.flags), (owner, 0), "{key:?}");
                 assert_eq!(
                     *id.get_or_insert(entry.id),
                     entry.id,

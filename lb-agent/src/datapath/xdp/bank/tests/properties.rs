@@ -103,7 +103,7 @@ proptest! {
     /// Where room runs out, the live bank goes on as it was.
     #[test]
     fn with_too_little_room_each_commit_is_made_or_refused_whole(states in states()) {
-        let mut model = Model::new(Capacity { services: 32, backends: 14, slots: 40 });
+        let mut model = Model::new(Capacity { services: 32, backends: 14, slots: 40, flow_buckets: 1 });
         let mut last = Desired::default();
         for state in states {
             if model.commit(&state).is_ok() {
@@ -154,6 +154,7 @@ proptest! {
             services: (most.services * 2).next_power_of_two().max(16),
             backends: most.backends * 2 + 1,
             slots: most.slots * 2,
+            flow_buckets: 1,
         };
         prop_assert!(capacity.suffices(most));
         let mut model = Model::new(capacity);

@@ -6,6 +6,7 @@ use super::*;
 fn slots_that_a_written_table_has_are_not_given_to_another() {
     let table = WrittenTable {
         start: 5,
+        len: 10,
         table: vec![0; 10].into(),
         ids: vec![1],
     };

@@ -1,0 +1,104 @@
+//! An agent without services: VRRP alone. Nothing is attached, and neither BPF nor IPVS is needed.
+
+use super::{Signals, lock::Lock, ownership, report::vrrp_status, start::StartError};
+use crate::{
+    config::Config,
+    control::{
+        protocol::{Request, Response},
+        server::{Asked, Server},
+        status::Status,
+    },
+    network::{Resolver, ResolverOptions},
+    vrrp::shell::{Order, OwnershipSink, Vrrp, Watches},
+};
+use std::{path::Path, time::Instant};
+use tokio::sync::mpsc;
+
+/// What the loop owns.
+#[derive(Debug)]
+pub struct Alone {
+    router_id: String,
+    started: Instant,
+    vrrp: Vrrp,
+    resolver: Resolver,
+    requests: mpsc::Receiver<Asked>,
+    signals: Signals,
+    _server: Server,
+    _lock: Lock,
+}
+
+impl Alone {
+    /// Brings it up.
+    ///
+    /// # Errors
+    /// The host is then as it was before.
+    pub(super) async fn start(config: Config, bpffs: &Path) -> Result<Self, StartError> {
+        let signals = Signals::listen().map_err(StartError::Signals)?;
+        let lock = Lock::take(&config.control.socket, bpffs)?;
+        let resolver = Resolver::start(ResolverOptions::default()).await?;
+        let (server, requests) = Server::listen(&config.control.socket)?;
+        let watches = Watches {
+            links: resolver.links(),
+            addresses: resolver.addresses(),
+        };
+        // There is no data plane to tell.
+        let ownership = OwnershipSink::new(|_, _| {});
+        let vrrp = Vrrp::start(&config, watches, ownership).await?;
+        tracing::info!(instances = config.vrrp.len(), "ready; no services");
+        Ok(Self {
+            router_id: config.router_id,
+            started: Instant::now(),
+            vrrp,
+            resolver,
+            requests,
+            signals,
+            _server: server,
+            _lock: lock,
+        })
+    }
+
+    /// Works until SIGTERM or SIGINT. The virtual addresses are given up then.
+    pub async fn run(mut self) {
+        loop {
+            tokio::select! {
+                Some((request, answer)) = self.requests.recv() => {
+                    // Fails only where the client has gone.
+                    let _ = answer.send(self.answer(request).await);
+                }
+                _ = self.signals.terminate.recv() => break,
+                _ = self.signals.interrupt.recv() => break,
+                _ = self.signals.hangup.recv() => {
+                    tracing::warn!("SIGHUP: reload is not supported yet; restart the agent");
+                }
+            }
+        }
+        tracing::info!("ending");
+        self.vrrp.stop().await;
+        if let Err(error) = self.resolver.shutdown().await {
+            tracing::warn!(error = error.with_cause(), "end");
+        }
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        match request {
+            Request::VrrpRelease { instance } => {
+                ownership::hand_over(Some(&self.vrrp), Order::Release, instance).await
+            }
+            Request::VrrpClaim { instance } => {
+                ownership::hand_over(Some(&self.vrrp), Order::Claim, instance).await
+            }
+            Request::Server { .. } => {
+                Response::Error("the configuration has no [[service]]".to_owned())
+            }
+            Request::Status => Response::Status(Box::new(Status {
+                router_id: self.router_id.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_s: self.started.elapsed().as_secs(),
+                datapath: "none".to_owned(),
+                vrrp: self.vrrp.report().await.iter().map(vrrp_status).collect(),
+                ..Status::default()
+            })),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What happened to a real server or a service, for the log and for who wants to be told.
+
+use crate::{
+    config,
+    notify::Notice,
+    script::{Runner, Script, ScriptError},
+};
+
+/// Something that is another than before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The service's name.
+    pub service: String,
+    /// The real server's address; `None`: it is the service itself.
+    pub real_server: Option<String>,
+    /// What it was.
+    pub old: &'static str,
+    /// What it is.
+    pub new: &'static str,
+    /// A real server's weight.
+    pub weight: Option<u16>,
+    /// Why, in words.
+    pub reason: String,
+    /// Commands to be run, in this order.
+    pub commands: Vec<Script>,
+}
+
+/// Commands for one who is up or down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpDown {
+    up: Vec<Script>,
+    down: Vec<Script>,
+}
+
+/// Makes commands ready.
+#[derive(Debug)]
+pub struct Commands<'a> {
+    /// How commands are run.
+    pub settings: &'a config::Scripts,
+    /// Who sees to them.
+    pub runner: &'a Runner,
+}
+
+impl Commands<'_> {
+    /// Adds a command of `user` to `to`, where there is one.
+    fn add(
+        &self,
+        to: &mut Vec<Script>,
+        command: Option<&config::Command>,
+        user: Option<&config::User>,
+    ) -> Result<(), ScriptError> {
+        if let Some(command) = command {
+            to.push(Script::new(command, user, self.settings, self.runner)?);
+        }
+        Ok(())
+    }
+
+    /// Those of a service.
+    pub fn of_service(&self, notify: &config::ServiceNotify) -> Result<UpDown, ScriptError> {
+        let mut commands = UpDown::default();
+        self.add(&mut commands.up, notify.up.as_ref(), notify.user.as_ref())?;
+        self.add(
+            &mut commands.down,
+            notify.down.as_ref(),
+            notify.user.as_ref(),
+        )?;
+        Ok(commands)
+    }
+
+    /// Those of a real server: the service's first, then its own.
+    pub fn of_real_server(
+        &self,
+        service: &config::ServiceNotify,
+        own: &config::RealServerNotify,
+    ) -> Result<UpDown, ScriptError> {
+        let mut commands = UpDown::default();
+        let user = service.user.as_ref();
+        self.add(&mut commands.up, service.real_server_up.as_ref(), user)?;
+        self.add(&mut commands.down, service.real_server_down.as_ref(), user)?;
+        let user = own.user.as_ref();
+        self.add(&mut commands.up, own.up.as_ref(), user)?;
+        self.add(&mut commands.down, own.down.as_ref(), user)?;
+        Ok(commands)
+    }
+}
+
+impl UpDown {
+    /// Those for this.
+    pub fn when(&self, is_up: bool) -> Vec<Script> {
+        if is_up {
+            self.up.clone()
+        } else {
+            self.down.clone()
+        }
+    }
+}
+
+impl Change {
+    /// What its commands are told: by arguments the service and the real server, by the environment all of it.
+    pub fn notices(self, router_id: &str) -> impl Iterator<Item = Notice> {
+        let kind = if self.real_server.is_some() {
+            "REAL_SERVER"
+        } else {
+            "SERVICE"
+        };
+        let arguments: Vec<String> = [Some(self.service.clone()), self.real_server.clone()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let environment = vec![
+            ("LB_ROUTER_ID", router_id.to_owned()),
+            ("LB_KIND", kind.to_owned()),
+            ("LB_NAME", self.service.clone()),
+            ("LB_REAL_SERVER", self.real_server.unwrap_or_default()),
+            ("LB_STATE", self.new.to_owned()),
+            ("LB_OLD_STATE", self.old.to_owned()),
+            ("LB_REASON", self.reason),
+        ];
+        let about = self.service;
+        self.commands.into_iter().map(move |script| Notice {
+            about: about.clone(),
+            script,
+            arguments: arguments.clone(),
+            environment: environment.clone(),
+        })
+    }
+}

@@ -1,0 +1,301 @@
+//! One service: who of its real servers serves, whether that is enough, and who stands in.
+
+use super::{
+    PoolError,
+    change::{Change, Commands, UpDown},
+    forwarding::{Forwarding, Receiver},
+    real_server::PoolRealServer,
+    targets::Targets,
+};
+use crate::{
+    agent::ownership,
+    balance::{self, Member, Quorum, TableSize, ramp},
+    config::{self, Endpoint, Listen, Protocol},
+    datapath::{FlowRules, RealServer, Service},
+    model::Idle,
+    network::NextHops,
+};
+use lb_common::{BackendState, ServiceKey, Tenure, key};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A service.
+#[derive(Debug)]
+pub struct PoolService {
+    /// Its name.
+    pub name: String,
+    /// Listen addresses.
+    pub listen: Vec<SocketAddr>,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// How its entries are found in the maps.
+    pub keys: Vec<ServiceKey>,
+    /// The ownership words that govern them, in the same order.
+    pub owners: Vec<u16>,
+    /// Its real servers, in the configuration's order.
+    pub real_servers: Vec<PoolRealServer>,
+    /// Who serves while it is down.
+    pub sorry_server: Option<Endpoint>,
+    pub(super) table_size: TableSize,
+    forwarding: Forwarding,
+    flows: FlowRules,
+    quorum: Quorum,
+    commands: UpDown,
+    table: CachedTable,
+}
+
+/// The last table that was built, and from what.
+#[derive(Debug, Default)]
+struct CachedTable {
+    members: Vec<Member>,
+    slots: Arc<[u32]>,
+}
+
+impl PoolService {
+    pub(super) fn new(
+        service: &config::Service,
+        vrrp: &[config::Vrrp],
+        targets: &mut Targets,
+        commands: &Commands<'_>,
+    ) -> Result<Self, PoolError> {
+        let listen = match &service.listen {
+            Listen::Addresses(addresses) => addresses.clone(),
+            Listen::Fwmark(_) => Vec::new(),
+        };
+        let governed = |&address: &SocketAddr| {
+            let key = service_key(address, service.protocol)?;
+            Some((key, ownership::owner_of(address.ip(), service, vrrp)))
+        };
+        let (keys, owners) = listen.iter().filter_map(governed).unzip();
+        let table_size =
+            TableSize::try_from(service.table_size).map_err(|source| PoolError::TableSize {
+                service: service.name.clone(),
+                source,
+            })?;
+        let real_servers = service
+            .real_servers
+            .iter()
+            .map(|real_server| PoolRealServer::new(service, real_server, targets, commands));
+        let whole = service
+            .real_servers
+            .iter()
+            .map(|real_server| u32::from(real_server.weight));
+        let own_commands = commands.of_service(&service.notify);
+        Ok(Self {
+            name: service.name.clone(),
+            keys,
+            owners,
+            listen,
+            protocol: service.protocol,
+            real_servers: real_servers.collect::<Result<_, _>>()?,
+            sorry_server: service.sorry_server,
+            table_size,
+            forwarding: Forwarding::of(service),
+            flows: flow_rules(service),
+            quorum: Quorum::new(service.quorum, service.hysteresis, whole.sum()),
+            commands: own_commands.map_err(|source| PoolError::Notify {
+                service: service.name.clone(),
+                source,
+            })?,
+            table: CachedTable::default(),
+        })
+    }
+
+    /// Whether enough of it lives.
+    pub fn is_up(&self) -> bool {
+        self.quorum.is_met()
+    }
+
+    /// Whether the sorry server serves in place of its own ones.
+    pub fn is_sorry(&self) -> bool {
+        self.sorry_server.is_some() && !self.is_up()
+    }
+
+    /// The weight that lives.
+    fn live_weight(&self) -> u32 {
+        self.real_servers
+            .iter()
+            .map(|real_server| u32::from(real_server.live_weight()))
+            .sum()
+    }
+
+    /// How that compares with what it takes, in words.
+    pub fn quorum_in_words(&self) -> String {
+        self.quorum.in_words(self.live_weight())
+    }
+
+    /// What was judged before more was known is of no interest.
+    pub(super) fn forget_quorum(&mut self) {
+        self.quorum.forget();
+    }
+
+    /// Judges whether enough of it lives now.
+    pub(super) fn judge(&mut self) -> Option<Change> {
+        let is_up = self.quorum.judge(self.live_weight())?;
+        let (old, new) = if is_up {
+            ("down", "up")
+        } else {
+            ("up", "down")
+        };
+        let stands_in = match self.sorry_server {
+            Some(sorry) if is_up => format!("; the sorry server {sorry} is relieved"),
+            Some(sorry) => format!("; the sorry server {sorry} stands in"),
+            None => String::new(),
+        };
+        Some(Change {
+            service: self.name.clone(),
+            real_server: None,
+            old,
+            new,
+            weight: None,
+            reason: self.quorum_in_words() + &stands_in,
+            commands: self.commands.when(is_up),
+        })
+    }
+
+    /// When something changes by itself.
+    pub fn next_step(&self, now: Instant) -> Option<Instant> {
+        self.real_servers
+            .iter()
+            .filter_map(|real_server| real_server.next_step(now))
+            .min()
+    }
+
+    /// Addresses that packets may be sent to.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let own = self
+            .real_servers
+            .iter()
+            .map(|real_server| real_server.address);
+        own.chain(self.sorry_server.map(|sorry| sorry.address))
+    }
+
+    /// Who takes new flows, by their places in what [`Self::desired`] lists.
+    fn members(&self, now: Instant) -> Vec<Member> {
+        let sorry_place = self.real_servers.len() as u32;
+        if let Some(sorry) = self.sorry_server.filter(|_| self.is_sorry()) {
+            return vec![Member {
+                address: sorry.address,
+                port: sorry.port.unwrap_or(0),
+                weight: 1,
+                backend: sorry_place,
+            }];
+        }
+        let is_ramping = self
+            .real_servers
+            .iter()
+            .any(|own| own.ramp_step(now).is_some());
+        let heaviest = self
+            .real_servers
+            .iter()
+            .map(PoolRealServer::live_weight)
+            .max();
+        let scale = if is_ramping {
+            ramp::scale(heaviest.unwrap_or(1))
+        } else {
+            1
+        };
+        (0..)
+            .zip(&self.real_servers)
+            .filter(|(_, real_server)| real_server.live_weight() > 0)
+            .map(|(place, real_server)| Member {
+                address: real_server.address,
+                port: real_server.port.unwrap_or(0),
+                weight: real_server.share(scale, now),
+                backend: place,
+            })
+            .collect()
+    }
+
+    /// Whether replies of its real servers pass here.
+    pub(super) fn translates(&self) -> bool {
+        matches!(self.forwarding, Forwarding::Translation)
+    }
+
+    /// Entries of the service table that it takes: its listen addresses, each address by itself, and what replies are
+    /// known by.
+    pub(super) fn entries(&self) -> u32 {
+        let replies = match self.translates() {
+            true => self.keys.len() * self.addresses().count(),
+            false => 0,
+        };
+        (self.keys.len() * 2 + replies) as u32
+    }
+
+    /// How packets would go to a real server at `address`, whether it has that one still or not.
+    pub(super) fn way_to(&self, address: IpAddr, next_hops: &NextHops) -> RealServer {
+        let receiver = Receiver {
+            address,
+            port: None,
+            weight: 0,
+            state: BackendState::Up,
+            tenure: Tenure::Keeps,
+        };
+        self.forwarding.desired(receiver, next_hops)
+    }
+
+    pub(super) fn desired(&mut self, next_hops: &NextHops, now: Instant) -> Service {
+        let members = self.members(now);
+        if members != self.table.members {
+            let slots = balance::maglev::table(&members, self.table_size)
+                .unwrap_or_default()
+                .into();
+            self.table = CachedTable { members, slots };
+        }
+        let own = self.real_servers.iter().map(PoolRealServer::receiver);
+        // Always there, so that the way to it is known when it is needed.
+        let sorry = self.sorry_server.map(|sorry| Receiver {
+            address: sorry.address,
+            port: sorry.port,
+            weight: 1,
+            state: BackendState::Up,
+            tenure: Tenure::Keeps,
+        });
+        let forwarding = self.forwarding;
+        Service {
+            name: self.name.clone(),
+            keys: self.keys.clone(),
+            owners: self.owners.clone(),
+            table: Arc::clone(&self.table.slots),
+            flows: self.flows,
+            real_servers: own
+                .chain(sorry)
+                .map(|receiver| forwarding.desired(receiver, next_hops))
+                .collect(),
+        }
+    }
+}
+
+/// How long flows of the service are known, in whole seconds.
+fn flow_rules(service: &config::Service) -> FlowRules {
+    let seconds = |duration: Duration| duration.as_millis().div_ceil(1000) as u64;
+    let window = match service.protocol {
+        Protocol::Udp => service.udp_learn,
+        Protocol::Tcp | Protocol::Sctp => service.transition,
+    };
+    let idle = service.idle_timeout;
+    FlowRules {
+        window_s: seconds(window),
+        idle: Idle {
+            tcp_s: seconds(idle.tcp) as u32,
+            tcp_fin_s: seconds(idle.tcp_fin) as u32,
+            udp_s: seconds(idle.udp) as u32,
+        },
+    }
+}
+
+/// The key of a listen address; `None` for what the data plane does not balance.
+fn service_key(address: SocketAddr, protocol: Protocol) -> Option<ServiceKey> {
+    let protocol = match protocol {
+        Protocol::Tcp => key::TCP,
+        Protocol::Udp => key::UDP,
+        Protocol::Sctp => return None,
+    };
+    Some(match address {
+        SocketAddr::V4(v4) => ServiceKey::v4(v4.ip().octets(), v4.port(), protocol),
+        SocketAddr::V6(v6) => ServiceKey::v6(v6.ip().octets(), v6.port(), protocol),
+    })
+}

@@ -1,0 +1,372 @@
+//! From a configuration and this host's interfaces to what is to run.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::num::NonZeroU8;
+
+use crate::config::{self, Config};
+use crate::network::{Links, OwnAddress, PresentAddress};
+use crate::vrrp::fsm::{OWNER, Parameters, Preempt, Promotion};
+use crate::vrrp::node::{GroupSetup, Setup};
+use crate::vrrp::packet::{
+    Addresses, Endpoints, Family, Format, GROUP_V4, GROUP_V6, HOP_LIMIT, Password, Reading, Repr,
+    Version,
+};
+use crate::vrrp::receive::{Casting, Filter, OtherList};
+use crate::vrrp::tracking::{Source, Tracked};
+
+/// Why an instance cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// There is no such interface.
+    #[error("vrrp {instance}: interface {interface} does not exist on this host")]
+    NoInterface {
+        /// The instance.
+        instance: String,
+        /// The interface.
+        interface: String,
+    },
+    /// There is nothing to send adverts from.
+    #[error(
+        "vrrp {instance}: interface {interface} has no {kind} address to send adverts from; give it one, or set `source_address`"
+    )]
+    NoSource {
+        /// The instance.
+        instance: String,
+        /// The interface.
+        interface: String,
+        /// What kind of address it takes.
+        kind: &'static str,
+    },
+    /// An address of another family than the addresses it is to speak for.
+    #[error("vrrp {instance}: {address} is of another family than the instance's addresses")]
+    Family {
+        /// The instance.
+        instance: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// A value that the configuration's validation should have refused.
+    #[error("vrrp {instance}: {what}")]
+    Value {
+        /// The instance.
+        instance: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// What is to run.
+#[derive(Debug)]
+pub struct Plan {
+    /// In the configuration's order.
+    pub instances: Vec<Instance>,
+    /// Of the same order.
+    pub setups: Vec<Setup>,
+    /// The sync groups.
+    pub groups: Vec<GroupSetup>,
+}
+
+/// What the shell must know of an instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// Where adverts are sent and heard.
+    pub interface: String,
+    /// The index of that.
+    pub interface_index: u32,
+    /// Its adverts, but for the priority.
+    pub advert: Repr,
+    /// How their checksum is made.
+    pub reading: Reading,
+    /// From where to where they go.
+    pub endpoints: Vec<Endpoints>,
+    /// What is heard.
+    pub filter: Filter,
+    /// All addresses that the master has.
+    pub addresses: Vec<OwnAddress>,
+    /// How they are announced.
+    pub garp: config::Garp,
+}
+
+impl Instance {
+    /// The family of its adverts.
+    pub fn family(&self) -> Family {
+        self.advert.addresses.family()
+    }
+}
+
+impl Plan {
+    /// Plans every instance of `config`.
+    ///
+    /// # Errors
+    /// Where one cannot run on this host.
+    pub fn new(
+        config: &Config,
+        links: &Links,
+        present: &[PresentAddress],
+    ) -> Result<Self, PlanError> {
+        let mut plan = Self {
+            instances: Vec::new(),
+            setups: Vec::new(),
+            groups: groups(config),
+        };
+        for vrrp in &config.vrrp {
+            let instance = instance(config, vrrp, links, present)?;
+            plan.setups.push(setup(vrrp, &instance)?);
+            plan.instances.push(instance);
+        }
+        Ok(plan)
+    }
+}
+
+impl Plan {
+    /// The instances all of whose addresses an earlier life of the agent left on the host.
+    pub fn left_behind(&self, present: &[PresentAddress]) -> BTreeSet<usize> {
+        let is_there = |own: &OwnAddress| {
+            let mut ours = present.iter().filter(|there| there.ours);
+            ours.any(|there| (there.interface, there.net) == (own.interface, own.net))
+        };
+        let all = self.instances.iter().enumerate();
+        all.filter(|(_, instance)| instance.addresses.iter().all(is_there))
+            .map(|(place, _)| place)
+            .collect()
+    }
+}
+
+fn instance(
+    config: &Config,
+    vrrp: &config::Vrrp,
+    links: &Links,
+    present: &[PresentAddress],
+) -> Result<Instance, PlanError> {
+    let index_of = |name: &str| {
+        let link = links.by_name(name).ok_or_else(|| PlanError::NoInterface {
+            instance: vrrp.name.clone(),
+            interface: name.to_owned(),
+        })?;
+        Ok(link.index)
+    };
+    let interface_index = index_of(&vrrp.interface)?;
+    let source = source(config, vrrp, interface_index, present)?;
+    let own = |address: &config::VirtualAddress| {
+        let name = address.interface.as_deref().unwrap_or(&vrrp.interface);
+        Ok(OwnAddress {
+            interface: index_of(name)?,
+            net: address.net,
+            label: address.label.clone(),
+        })
+    };
+    let addresses = vrrp.addresses.iter().chain(&vrrp.excluded_addresses);
+    let addresses = addresses.map(own).collect::<Result<Vec<_>, PlanError>>()?;
+    let advertised = advertised(vrrp);
+    let version = version(vrrp);
+    let password = password(vrrp)?;
+    let format = match version {
+        Version::V2 => Format::V2 { password },
+        Version::V3 => Format::V3,
+    };
+    let is_multicast = vrrp.unicast_peers.is_empty();
+    let filter = Filter {
+        virtual_router_id: vrrp.virtual_router_id,
+        version,
+        source,
+        casting: match is_multicast {
+            true => Casting::Multicast,
+            false => Casting::Unicast {
+                from: Some(vrrp.unicast_peers.clone()),
+            },
+        },
+        hop_limits: match is_multicast {
+            true => HOP_LIMIT..=HOP_LIMIT,
+            // Between peers there may be routers. Who may speak is known by name.
+            false => 1..=HOP_LIMIT,
+        },
+        password,
+        advert_interval: vrrp.advert_interval,
+        addresses: advertised.clone(),
+        other_list: OtherList::AcceptOverlap,
+    };
+    Ok(Instance {
+        name: vrrp.name.clone(),
+        interface: vrrp.interface.clone(),
+        interface_index,
+        endpoints: endpoints(vrrp, source)?,
+        advert: Repr {
+            virtual_router_id: vrrp.virtual_router_id,
+            priority: vrrp.priority,
+            advert_interval: vrrp.advert_interval,
+            format,
+            addresses: advertised,
+        },
+        reading: match vrrp.checksum {
+            config::Checksum::Rfc5798 => Reading::PseudoHeader,
+            config::Checksum::Rfc9568 => Reading::Message,
+        },
+        filter,
+        addresses,
+        garp: vrrp.garp,
+    })
+}
+
+fn setup(vrrp: &config::Vrrp, instance: &Instance) -> Result<Setup, PlanError> {
+    let positive = |value: u8, key: &str| {
+        NonZeroU8::new(value).ok_or_else(|| PlanError::Value {
+            instance: vrrp.name.clone(),
+            what: format!("{key} is 0"),
+        })
+    };
+    let parameters = Parameters {
+        version: instance.filter.version,
+        source: instance.filter.source,
+        priority: positive(vrrp.priority, "priority")?,
+        advert_interval: vrrp.advert_interval,
+        down_adverts: positive(vrrp.down_adverts, "down_adverts")?,
+        preempt: match vrrp.preempt {
+            true => Preempt::After(vrrp.preempt_delay),
+            false => Preempt::Never,
+        },
+        announce_delay: vrrp.garp.delay,
+        announce_refresh: vrrp.garp.refresh,
+        promotion: Promotion::AtOnce,
+    };
+    let mut tracked = interfaces(&vrrp.track_interfaces);
+    if vrrp.track_primary {
+        let source = Source::Interface(vrrp.interface.clone());
+        tracked.push(Tracked { source, weight: 0 });
+    }
+    Ok(Setup {
+        name: vrrp.name.clone(),
+        parameters,
+        tracked,
+    })
+}
+
+fn groups(config: &Config) -> Vec<GroupSetup> {
+    let place = |name: &String| config.vrrp.iter().position(|vrrp| vrrp.name == *name);
+    let group = |group: &config::SyncGroup| GroupSetup {
+        name: group.name.clone(),
+        members: group.instances.iter().filter_map(place).collect(),
+        tracked: interfaces(&group.track_interfaces),
+    };
+    config.sync_groups.iter().map(group).collect()
+}
+
+fn interfaces(tracked: &[config::Tracked]) -> Vec<Tracked> {
+    let one = |tracked: &config::Tracked| Tracked {
+        source: Source::Interface(tracked.name.clone()),
+        weight: tracked.weight.unwrap_or(0),
+    };
+    tracked.iter().map(one).collect()
+}
+
+fn version(vrrp: &config::Vrrp) -> Version {
+    match (vrrp.version, vrrp.is_ipv6()) {
+        (config::Version::V2, false) => Version::V2,
+        (config::Version::V2, true) | (config::Version::V3, _) => Version::V3,
+    }
+}
+
+fn password(vrrp: &config::Vrrp) -> Result<Option<Password>, PlanError> {
+    let made = vrrp.auth.as_deref().map(Password::try_from).transpose();
+    made.map_err(|error| PlanError::Value {
+        instance: vrrp.name.clone(),
+        what: error.to_string(),
+    })
+}
+
+/// RFC 9568 §5.2.9: a link-local address comes first.
+fn advertised(vrrp: &config::Vrrp) -> Addresses {
+    let all = || vrrp.addresses.iter().map(|address| address.net.addr());
+    match vrrp.is_ipv6() {
+        false => Addresses::V4(
+            all()
+                .filter_map(|address| match address {
+                    IpAddr::V4(address) => Some(address),
+                    IpAddr::V6(_) => None,
+                })
+                .collect(),
+        ),
+        true => {
+            let v6 = all().filter_map(|address| match address {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(address) => Some(address),
+            });
+            let mut list: Vec<_> = v6.collect();
+            list.sort_by_key(|address| !address.is_unicast_link_local());
+            Addresses::V6(list)
+        }
+    }
+}
+
+/// Where adverts come from: RFC 9568 §5.1.1.1, §5.1.2.1: the primary address; over IPv6 the link-local one, unless peers
+/// are further away.
+fn source(
+    config: &Config,
+    vrrp: &config::Vrrp,
+    interface: u32,
+    present: &[PresentAddress],
+) -> Result<IpAddr, PlanError> {
+    if let Some(address) = vrrp.source_address {
+        return match address.is_ipv6() == vrrp.is_ipv6() {
+            true => Ok(address),
+            false => Err(PlanError::Family {
+                instance: vrrp.name.clone(),
+                address,
+            }),
+        };
+    }
+    let is_owner = vrrp.priority == OWNER.get();
+    // An owner's own address is one of the virtual ones.
+    let is_virtual = |address: IpAddr| config.vrrp.iter().any(|vrrp| vrrp.owns(address));
+    let near = |address: &IpAddr| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let wants_near = vrrp.unicast_peers.iter().all(near);
+    let mut candidates: Vec<&PresentAddress> = present
+        .iter()
+        .filter(|there| {
+            let address = there.net.addr();
+            there.interface == interface
+                && address.is_ipv6() == vrrp.is_ipv6()
+                && !there.ours
+                && (is_owner || !is_virtual(address))
+                && near(&address) == wants_near
+        })
+        .collect();
+    candidates.sort_by_key(|there| there.secondary);
+    let kind = match (vrrp.is_ipv6(), wants_near) {
+        (false, _) => "IPv4",
+        (true, true) => "link-local IPv6",
+        (true, false) => "global IPv6",
+    };
+    let found = candidates.first().map(|there| there.net.addr());
+    found.ok_or_else(|| PlanError::NoSource {
+        instance: vrrp.name.clone(),
+        interface: vrrp.interface.clone(),
+        kind,
+    })
+}
+
+fn endpoints(vrrp: &config::Vrrp, source: IpAddr) -> Result<Vec<Endpoints>, PlanError> {
+    let group: IpAddr = match vrrp.is_ipv6() {
+        false => GROUP_V4.into(),
+        true => GROUP_V6.into(),
+    };
+    let destinations = match vrrp.unicast_peers.is_empty() {
+        true => vec![group],
+        false => vrrp.unicast_peers.clone(),
+    };
+    let to = |destination: IpAddr| {
+        Endpoints::new(source, destination).ok_or_else(|| PlanError::Family {
+            instance: vrrp.name.clone(),
+            address: destination,
+        })
+    };
+    destinations.into_iter().map(to).collect()
+}
+
+#[cfg(test)]
+mod tests;
