@@ -8,7 +8,7 @@ use crate::{
         protocol::{Request, Response, ServerVerb},
         server,
     },
-    datapath::xdp,
+    datapath::{fence, xdp},
     log,
     network::{Resolver, ResolverOptions},
     script::Runner,
@@ -311,6 +311,7 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     // What an agent that was killed could not take away itself.
     server::remove_stale(socket)?;
     let removed = xdp::unload(bpffs)?;
+    fence::unload();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -10,6 +10,7 @@ pub mod backend;
 pub mod checksum;
 pub mod control;
 pub mod counter;
+pub mod fence;
 pub mod filter;
 pub mod flow;
 pub mod fragment;

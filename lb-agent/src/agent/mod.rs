@@ -6,6 +6,7 @@
 
 mod alone;
 mod devices;
+mod fencing;
 mod interfaces;
 mod lock;
 mod operator;
@@ -37,6 +38,7 @@ use crate::{
     sys::grace::Grace,
     vrrp::shell::{Order, Vrrp},
 };
+use fencing::Fencing;
 use interfaces::Interfaces;
 use nix::time::{ClockId, clock_gettime};
 use operator::Operator;
@@ -71,6 +73,7 @@ pub struct Agent {
     resolver: Resolver,
     /// The elections, where there are any.
     vrrp: Option<Vrrp>,
+    fencing: Fencing,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
     addresses: watch::Receiver<Arc<HostAddresses>>,
@@ -177,6 +180,7 @@ impl Agent {
         // First: the others are waiting for it.
         if let Some(vrrp) = self.vrrp {
             vrrp.stop().await;
+            self.fencing.open_all();
         }
         self.checks.stop().await;
         self.notifier.finish().await;
@@ -239,6 +243,7 @@ impl Agent {
         self.interfaces
             .follow(&links, &mut self.datapath, &self.netlink)
             .await;
+        self.fencing.follow(&links);
         self.on_next_hops();
     }
 

@@ -8,6 +8,7 @@ use super::{
     alone::Alone,
     boot_s,
     devices::{self, DevicesError},
+    fencing::Fencing,
     interfaces::Interfaces,
     lock::{Lock, LockError},
     operator::{Operator, OperatorError},
@@ -35,6 +36,7 @@ use std::{
     io,
     net::IpAddr,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -189,8 +191,9 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         }
         Err(error) => Err(error),
     };
+    let fencing = Fencing::open(&config, &pins);
     let served = match brought_up {
-        Ok(grace) => serve(&config, &datapath, &resolver)
+        Ok(grace) => serve(&config, &datapath, &resolver, &fencing)
             .await
             .map(|(server, vrrp)| (grace, server, vrrp)),
         Err(error) => Err(error),
@@ -229,6 +232,7 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         netlink,
         resolver,
         vrrp,
+        fencing,
         checks,
         scripts,
         notifier: Notifier::spawn(notify::TIMEOUT),
@@ -262,6 +266,7 @@ async fn serve(
     config: &Config,
     datapath: &Datapath,
     resolver: &Resolver,
+    fencing: &Fencing,
 ) -> Result<((Server, mpsc::Receiver<Asked>), Option<Vrrp>), StartError> {
     let server = Server::listen(&config.control.socket)?;
     if config.vrrp.is_empty() {
@@ -271,7 +276,11 @@ async fn serve(
         links: resolver.links(),
         addresses: resolver.addresses(),
     };
-    let vrrp = Vrrp::start(config, watches, ownership::sink(datapath.owners())).await?;
+    let links = Arc::clone(&resolver.links().borrow());
+    let ownership = ownership::sink(datapath.owners());
+    let vrrp = Vrrp::start(config, watches, ownership, fencing.sink()).await?;
+    // Once the elections have said what it is to keep: what an earlier life's fence holds back is held back until then.
+    fencing.follow(&links);
     Ok((server, Some(vrrp)))
 }
 

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 
 use super::context::{Context, Problem};
 use super::model::{
-    Config, Datapath, Fence, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler,
-    Service, SyncGroup, Via, Vrrp, VrrpNotify,
+    Config, Datapath, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler, Service,
+    SyncGroup, Via, Vrrp, VrrpNotify,
 };
 
 /// A key, whether a value of it is not supported, and what to call that.
@@ -41,7 +41,6 @@ const VRRP: &[Rule<Vrrp>] = &[
     ("virtual_mac", |v| v.virtual_mac, "virtual MAC addresses"),
     ("track_scripts", |v| !v.track_scripts.is_empty(), "tracked scripts"),
     ("track_services", |v| !v.track_services.is_empty(), "tracked services"),
-    ("fence", |v| v.fence == Fence::Strict, "fencing"),
     ("notify", |v| v.notify != VrrpNotify::default(), "notification"),
 ];
 

@@ -62,6 +62,9 @@ pub struct VrrpStatus {
     pub master: Option<MasterStatus>,
     /// Until it acts by itself if nothing happens, in milliseconds.
     pub next_deadline_ms: Option<u64>,
+    /// How the fence stands that keeps this host silent about the addresses when its adverts stop, in words.
+    #[serde(default)]
+    pub fence: String,
     /// What happened how often, by name. Names that are not there: never.
     pub counters: BTreeMap<String, u64>,
 }
@@ -284,7 +287,8 @@ impl fmt::Display for VrrpStatus {
         };
         write!(
             f,
-            "{name}  {state} since {since}  priority {priority}  master {master}  {reason}"
+            "{name}  {state} since {since}  priority {priority}  master {master}  {reason}\n  fence {}",
+            self.fence
         )?;
         let mut line = String::new();
         for (name, count) in &self.counters {

@@ -7,6 +7,7 @@ mod budget;
 mod case;
 mod commits;
 mod coverage;
+mod fence;
 mod filter;
 mod flows;
 mod fragments;

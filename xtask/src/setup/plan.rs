@@ -42,6 +42,8 @@ const LAB: [Tool; 7] = [
     ("dnsmasq", "dnsmasq-base"),
     ("smtpd", "opensmtpd"),
 ];
+/// What benchmarks measure beside lb.
+const PEERS: [Tool; 1] = [("nft", "nftables")];
 /// What makes and runs the guest's image. The guest sees the host's root, so `modprobe` and `ip` serve inside it too.
 /// QEMU, kernel and busybox are part of the image.
 const VM: [Tool; 3] = [("modprobe", "kmod"), ("xz", "xz-utils"), ("ip", "iproute2")];
@@ -55,6 +57,7 @@ impl Plan {
                 Need::Ebpf => plan.add_toolchain(),
                 Need::Bpffs => plan.bpffs = !bpffs::is_mounted(),
                 Need::Lab => plan.add_tools(&LAB, |name| find_program(name).is_some()),
+                Need::Peers => plan.add_tools(&PEERS, |name| find_program(name).is_some()),
                 Need::Vm => {
                     plan.add_tools(&VM, |name| find_program(name).is_some());
                     plan.image = !image::is_ready();

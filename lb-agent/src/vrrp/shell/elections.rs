@@ -3,6 +3,7 @@
 use super::{
     BATCH, COMPLAINT_GAP, Command, InstanceReport, Order, VrrpError,
     clock::Clock,
+    fence::FenceSink,
     host::Job,
     plan::{Instance, Plan},
     socket::AdvertSocket,
@@ -39,6 +40,7 @@ pub(super) struct Elections {
     /// Interfaces that something depends on.
     tracked: BTreeSet<String>,
     jobs: mpsc::Sender<Job>,
+    fence: FenceSink,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,7 @@ impl Elections {
         plan: Plan,
         links: watch::Receiver<Arc<Links>>,
         jobs: mpsc::Sender<Job>,
+        fence: FenceSink,
     ) -> Result<Self, VrrpError> {
         let clock = Clock::start();
         let mut sockets = Vec::new();
@@ -108,6 +111,7 @@ impl Elections {
             sockets,
             links,
             jobs,
+            fence,
         })
     }
 
@@ -312,6 +316,9 @@ impl Elections {
             return;
         };
         let sent = member.instance.send(socket, priority);
+        if sent.is_ok() && priority > 0 {
+            self.fence.renew(instance);
+        }
         match (&sent, member.sends) {
             (Ok(()), false) => {
                 tracing::info!(vrrp = member.instance.name, "adverts can be sent again");

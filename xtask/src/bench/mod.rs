@@ -1,12 +1,16 @@
-//! `cargo xtask bench NAME`: runs a benchmark and shows what it wrote to `target/bench/NAME.json`.
+//! `cargo xtask bench NAME`: runs a benchmark and shows what it wrote to `target/bench/NAME.json`; `--report` makes a
+//! page of what was measured so far.
 //!
 //! Every benchmark writes one form: a list of cases, each with its median and its spread over the rounds.
 
+mod chart;
+mod goals;
+mod report;
+
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
+use lb_tests::figures::{self, Figure};
 
 use crate::child::{self, Event, Pipe};
 use crate::setup::{self, Need};
@@ -16,55 +20,80 @@ use crate::{vm, workspace};
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure.
-    #[arg(value_enum)]
-    name: Name,
+    #[arg(value_enum, required_unless_present = "report")]
+    name: Option<Name>,
+    /// Write docs/performance.md from the figures that are there; measure first what is named, if anything is.
+    #[arg(long)]
+    report: bool,
 }
 
 /// The benchmarks there are.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Name {
+    /// Frames over a cable on one core: beside a bare MAC swap and nftables.
+    Frames,
     /// Time per packet in the XDP program, above bare XDP_TX.
     Packet,
-}
-
-/// One line of `target/bench/NAME.json`.
-#[derive(Debug, Deserialize)]
-struct Case {
-    case: String,
-    /// The median over the rounds.
-    value: f64,
-    /// `ns`, `us`, `ms`, `ratio`, `count`, `per_second`, `bytes` …
-    unit: String,
-    min: f64,
-    max: f64,
-    rounds: u32,
 }
 
 impl Name {
     /// Of the program in `tests/benches`, and of the JSON file.
     fn as_str(self) -> &'static str {
         match self {
+            Self::Frames => "frames",
             Self::Packet => "packet",
         }
     }
 
     fn needs(self) -> &'static [Need] {
         match self {
+            Self::Frames => &[Need::Ebpf, Need::Bpffs, Need::Lab, Need::Peers],
             Self::Packet => &[Need::Ebpf, Need::Bpffs],
         }
     }
 }
 
+impl Name {
+    fn about(self) -> About {
+        match self {
+            Self::Packet => About {
+                title: "A packet through the program",
+                method: "Nanoseconds above a bare `return XDP_TX`: `BPF_PROG_TEST_RUN` with a million repeats a round, each case in\n\
+                         turn with a twin that only puts back what the program changed; differences of thread CPU time.",
+            },
+            Self::Frames => About {
+                title: "Frames over a cable",
+                method: "Frames that come back per second of CPU time, on one core that makes them, forwards them and counts them\n\
+                         again, over a veth pair; each forwarder in turn, ratios of one round.",
+            },
+        }
+    }
+}
+
+/// What the report says of a benchmark.
+struct About {
+    title: &'static str,
+    method: &'static str,
+}
+
 /// Runs the verb.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let name = args.name.as_str();
+    if let Some(name) = args.name {
+        measure(name)?;
+    }
+    if args.report {
+        report::write()?;
+    }
+    Ok(())
+}
+
+fn measure(bench: Name) -> anyhow::Result<()> {
+    let name = bench.as_str();
     setup::need_root(&format!(
         "the benchmark {name} loads programs into the kernel"
     ))?;
-    setup::ensure(args.name.needs())?;
-    let file = workspace::root()
-        .join("target/bench")
-        .join(format!("{name}.json"));
+    setup::ensure(bench.needs())?;
+    let file = figures::file(&workspace::root(), name);
     // What is shown afterwards must be of this run.
     if file.exists() {
         fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
@@ -85,26 +114,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if !end.success() {
         bail!("`{}` {}", setup::shown(&command), end.describe());
     }
-    print!("{}", table(&read(&file)?));
+    print!("{}", table(&figures::read(&file)?));
     Ok(())
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<Case>> {
-    let text = fs::read_to_string(file)
-        .with_context(|| format!("the benchmark wrote no {}", file.display()))?;
-    let cases: Vec<Case> =
-        serde_json::from_str(&text).with_context(|| format!("parse {}", file.display()))?;
-    if cases.is_empty() {
-        bail!(
-            "{} has no case: the benchmark measured nothing",
-            file.display()
-        );
-    }
-    Ok(cases)
-}
-
 /// One line a case, in columns.
-fn table(cases: &[Case]) -> String {
+fn table(cases: &[Figure]) -> String {
     let width = cases
         .iter()
         .map(|case| case.case.chars().count())
@@ -116,25 +131,13 @@ fn table(cases: &[Case]) -> String {
         "case", "median", "min", "max", "unit", "rounds"
     );
     for case in cases {
-        let [value, min, max] = [case.value, case.min, case.max].map(figure);
+        let [value, min, max] = [case.value, case.min, case.max].map(figures::decimals);
         text.push_str(&format!(
             "{:width$}  {value:>12}  {min:>12}  {max:>12}  {:10}  {:>6}\n",
             case.case, case.unit, case.rounds
         ));
     }
     text
-}
-
-/// A figure with as many decimals as its size deserves.
-fn figure(value: f64) -> String {
-    let decimals = if value.abs() >= 1000.0 {
-        0
-    } else if value.abs() >= 10.0 {
-        1
-    } else {
-        3
-    };
-    format!("{value:.decimals$}")
 }
 
 #[cfg(test)]
@@ -145,7 +148,7 @@ mod tests {
     fn the_table_has_a_line_for_each_case() {
         let json = r#"[{"case": "dr4_tcp_established", "value": 21.25, "unit": "ns", "min": 20.5, "max": 25, "rounds": 9},
             {"case": "pass_arp", "value": 0.5, "unit": "ns", "min": 0.25, "max": 1234.5, "rounds": 9}]"#;
-        let cases: Vec<Case> = serde_json::from_str(json).unwrap();
+        let cases: Vec<Figure> = serde_json::from_str(json).unwrap();
         let text = table(&cases);
         let words: Vec<Vec<&str>> = text
             .lines()
@@ -157,11 +160,5 @@ mod tests {
         );
         assert_eq!(words[2], ["pass_arp", "0.500", "0.250", "1234", "ns", "9"]);
         assert_eq!(words.len(), 3);
-    }
-
-    #[test]
-    fn a_case_without_a_unit_is_refused() {
-        let json = r#"[{"case": "x", "value": 1, "min": 1, "max": 1, "rounds": 1}]"#;
-        assert!(serde_json::from_str::<Vec<Case>>(json).is_err());
     }
 }
