@@ -36,7 +36,7 @@ use crate::{
     datapath::{Desired, xdp::Datapath},
     health,
     mail::{Mailer, Mailing},
-    network::{Links, Netlink, NextHops, Resolver},
+    network::{HostAddresses, Links, Netlink, NextHops, Resolver},
     notify::Notifier,
     script::Runner,
     sys::grace::Grace,
@@ -84,6 +84,7 @@ pub struct Agent {
     fencing: Fencing,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
+    addresses: watch::Receiver<Arc<HostAddresses>>,
     checks: health::Driver,
     scripts: Runner,
     notifier: Notifier,
@@ -177,6 +178,7 @@ impl Agent {
                 Ok(()) = self.next_hops.changed() => self.on_next_hops(),
                 Ok(()) = self.links.changed() => self.on_links().await,
                 Ok(()) = self.held.changed() => self.on_held(),
+                Ok(()) = self.addresses.changed() => self.is_dirty = true,
                 Some((request, answer)) = self.requests.recv() => {
                     // Fails only where the client has gone.
                     let _ = answer.send(self.answer(request).await);
@@ -315,7 +317,10 @@ impl Agent {
             &next_hops,
             &self.links.borrow(),
         );
-        let mut desired = self.pool.desired(&next_hops, devices, Instant::now());
+        let addresses = Arc::clone(&self.addresses.borrow_and_update());
+        let mut desired = self
+            .pool
+            .desired(&next_hops, devices, &addresses, Instant::now());
         let way_to = |service: &str, address| self.pool.way_to(service, address, &next_hops);
         self.terms.apply(&mut desired, way_to, boot_s());
         desired

@@ -162,6 +162,7 @@ impl Agent {
         };
         ServiceStatus {
             name: service.name.clone(),
+            replies: found.replies,
             state: if found.slots > 0 && service.is_up() {
                 "up"
             } else {

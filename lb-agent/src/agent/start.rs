@@ -250,6 +250,7 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         started: Instant::now(),
         next_hops: resolver.next_hops(),
         links: resolver.links(),
+        addresses: resolver.addresses(),
         pool,
         terms,
         datapath,
@@ -360,10 +361,11 @@ async fn bring_up(
         .map_err(DatapathError::Grace)?;
     datapath.writer().grace_passed();
     let links = netlink.links().await?;
+    let addresses = netlink.addresses().await?;
     let attach_to = chosen.iter().map(|link| link.index).collect();
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
-    let mut desired = pool.desired(&next_hops, devices, Instant::now());
+    let mut desired = pool.desired(&next_hops, devices, &addresses, Instant::now());
     let way_to = |service: &str, address| pool.way_to(service, address, &next_hops);
     terms.apply(&mut desired, way_to, boot_s());
     datapath

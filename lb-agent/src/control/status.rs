@@ -103,6 +103,8 @@ pub struct ServiceStatus {
     pub packets: u64,
     /// Bytes forwarded.
     pub bytes: u64,
+    /// Mode nat: replies of its real servers that were sent to clients, packets.
+    pub replies: u64,
     /// Slots of its table in which flows are told apart by their age, since their owner changed.
     pub open_slots: u32,
     /// Slots, besides, some of whose flows are remembered.
