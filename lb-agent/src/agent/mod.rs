@@ -12,10 +12,13 @@ mod lock;
 mod operator;
 mod ownership;
 mod pool;
+mod reload;
 mod report;
 mod start;
 mod sweep;
+mod telling;
 mod terms;
+mod trackers;
 
 pub use alone::Alone;
 pub use devices::DevicesError;
@@ -23,6 +26,8 @@ pub use lock::{Lock, LockError};
 pub use operator::OperatorError;
 pub use pool::{Change, Pool, PoolError};
 pub use start::{StartError, start};
+pub use telling::TellingError;
+pub use trackers::{TrackerError, trackers};
 
 use crate::{
     config::Config,
@@ -30,13 +35,16 @@ use crate::{
         protocol::{Request, Response, ServerVerb},
         server::{Asked, Server},
     },
-    datapath::{Desired, xdp::Datapath},
+    datapath::{
+        Desired,
+        xdp::{Datapath, Pins},
+    },
     health,
     network::{Links, Netlink, NextHops, Resolver},
     notify::Notifier,
     script::Runner,
     sys::grace::Grace,
-    vrrp::shell::{Order, Vrrp},
+    vrrp::shell::{Numbers, Order, Vrrp},
 };
 use fencing::Fencing;
 use interfaces::Interfaces;
@@ -45,6 +53,7 @@ use operator::Operator;
 use pool::{PoolRealServer, Word};
 use std::{
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -56,6 +65,7 @@ use tokio::{
     task::JoinHandle,
     time::Interval,
 };
+use trackers::Trackers;
 
 /// How long to wait before a commit that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -64,6 +74,9 @@ const RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Agent {
     config: Config,
+    /// Where that was read.
+    path: PathBuf,
+    pins: Pins,
     started: Instant,
     pool: Pool,
     terms: Terms,
@@ -73,7 +86,10 @@ pub struct Agent {
     resolver: Resolver,
     /// The elections, where there are any.
     vrrp: Option<Vrrp>,
+    /// The ownership words of its instances.
+    numbers: Numbers,
     fencing: Fencing,
+    trackers: Trackers,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
     checks: health::Driver,
@@ -166,7 +182,7 @@ impl Agent {
                 _ = self.signals.terminate.recv() => break,
                 _ = self.signals.interrupt.recv() => break,
                 _ = self.signals.hangup.recv() => {
-                    tracing::warn!("SIGHUP: reload is not supported yet; restart the agent, forwarding goes on meanwhile");
+                    self.reload_and_log().await;
                 }
             }
         }
@@ -180,6 +196,7 @@ impl Agent {
             vrrp.stop().await;
             self.fencing.open_all();
         }
+        drop(self.trackers);
         self.checks.stop().await;
         self.notifier.finish().await;
         self.scripts.finish().await;
@@ -313,6 +330,10 @@ impl Agent {
             Request::VrrpClaim { instance } => {
                 ownership::hand_over(self.vrrp.as_ref(), Order::Claim, instance).await
             }
+            Request::Reload => match self.reload().await {
+                Ok(done) => Response::Done(done),
+                Err(words) => Response::Error(words),
+            },
             Request::Status => match self.report().await {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Error(format!("read the maps: {error}")),

@@ -1,10 +1,10 @@
 //! Which virtual router governs an address, and what the data plane is told of it.
 
 use crate::{
-    config::{self, Service},
+    config::{self, Config, Service},
     control::protocol::Response,
     datapath::xdp::Owners,
-    vrrp::shell::{Holder, Order, OwnershipSink, Vrrp},
+    vrrp::shell::{Holder, Numbers, Order, OwnershipSink, Vrrp},
 };
 use lb_common::{
     Owner,
@@ -16,6 +16,11 @@ use std::net::IpAddr;
 pub fn owner_number(place: usize) -> u16 {
     // The first word is that of addresses which no virtual router governs.
     u16::try_from(place + 1).unwrap_or(ALWAYS_OWNED) % OWNERS as u16
+}
+
+/// The ownership words of a configuration's instances, `before` being those of the configuration before.
+pub fn numbers(config: &Config, before: &Numbers) -> Numbers {
+    before.after(config.vrrp.iter().map(|vrrp| vrrp.name.as_str()))
 }
 
 /// The ownership word that governs `address` of a service: that of the instance it names, else of the one that has the
@@ -30,13 +35,13 @@ pub fn owner_of(address: IpAddr, service: &Service, instances: &[config::Vrrp]) 
 
 /// Tells the data plane.
 pub fn sink(owners: Owners) -> OwnershipSink {
-    OwnershipSink::new(move |place, holder| {
+    OwnershipSink::new(move |number, holder| {
         let word = match holder {
             Holder::Us => Owner::FORWARDS,
             Holder::Other => 0,
             Holder::OtherButStillHere => Owner::STILL_LOCAL,
         };
-        owners.store(owner_number(place), Owner(word));
+        owners.store(number % OWNERS as u16, Owner(word));
     })
 }
 

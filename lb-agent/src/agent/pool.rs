@@ -25,6 +25,7 @@ use targets::Targets;
 mod change;
 mod forwarding;
 mod real_server;
+mod reload;
 mod service;
 mod targets;
 

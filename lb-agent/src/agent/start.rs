@@ -15,7 +15,9 @@ use super::{
     ownership,
     pool::{Pool, PoolError},
     sweep::Sweeper,
+    telling::{self, TellingError},
     terms::Terms,
+    trackers::{self, Tracker, TrackerError, Trackers},
 };
 use crate::{
     config::Config,
@@ -26,7 +28,7 @@ use crate::{
     notify::{self, Notifier},
     script::Runner,
     sys::grace::Grace,
-    vrrp::shell::{Vrrp, VrrpError, Watches},
+    vrrp::shell::{NewsSink, Numbers, Sinks, Vrrp, VrrpError, Watches},
 };
 use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
@@ -89,6 +91,12 @@ pub enum StartError {
     /// The elections cannot be held.
     #[error(transparent)]
     Vrrp(#[from] VrrpError),
+    /// A tracked script cannot be run.
+    #[error(transparent)]
+    Tracker(#[from] TrackerError),
+    /// Nobody can be told of changes.
+    #[error(transparent)]
+    Telling(#[from] TellingError),
     /// Signals cannot be caught.
     #[error("catch signals")]
     Signals(#[source] io::Error),
@@ -103,11 +111,11 @@ impl From<NetworkError> for StartError {
     }
 }
 
-/// Brings the agent up.
+/// Brings the agent up, with the configuration that was read at `path`.
 ///
 /// # Errors
 /// The host is then as it was before.
-pub async fn start(config: Config, bpffs: &Path) -> Result<Running, StartError> {
+pub async fn start(config: Config, path: &Path, bpffs: &Path) -> Result<Running, StartError> {
     if !geteuid().is_root() {
         return Err(StartError::NotRoot);
     }
@@ -115,22 +123,25 @@ pub async fn start(config: Config, bpffs: &Path) -> Result<Running, StartError> 
     match (config.services.is_empty(), config.vrrp.is_empty()) {
         (true, true) => Err(StartError::NothingToDo),
         (true, false) => {
-            let alone = Alone::start(config, bpffs).await?;
+            let alone = Alone::start(config, path, bpffs).await?;
             Ok(Running::Alone(Box::new(alone)))
         }
         (false, _) => {
-            let agent = start_serving(config, bpffs).await?;
+            let agent = start_serving(config, path, bpffs).await?;
             Ok(Running::Agent(Box::new(agent)))
         }
     }
 }
 
 /// Brings up an agent with services.
-async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
+async fn start_serving(config: Config, path: &Path, bpffs: &Path) -> Result<Agent, StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     Pins::look(bpffs)?;
     let lock = Lock::take(&config.control.socket, bpffs)?;
     let scripts = Runner::default();
+    let tracked = trackers::trackers(&config, &scripts)?;
+    let notifier = Notifier::spawn(notify::TIMEOUT);
+    let news = telling::sink(&config, &scripts, notifier.notices(), |_| {})?;
     let operator = Operator::recall()?;
     let mut pool = Pool::new(&config, &scripts)?;
     let mut terms = Terms::new(&config);
@@ -192,8 +203,9 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         Err(error) => Err(error),
     };
     let fencing = Fencing::open(&config, &pins);
+    let numbers = ownership::numbers(&config, &Numbers::default());
     let served = match brought_up {
-        Ok(grace) => serve(&config, &datapath, &resolver, &fencing)
+        Ok(grace) => serve(&config, &numbers, &datapath, &resolver, &fencing, news)
             .await
             .map(|(server, vrrp)| (grace, server, vrrp)),
         Err(error) => Err(error),
@@ -221,6 +233,9 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
     let (sender, events) = mpsc::channel(health::driver::EVENTS);
     let checks = health::Driver::spawn(pool.targets(), sender, CancellationToken::new());
     let agent = Agent {
+        path: path.to_owned(),
+        pins,
+        numbers,
         started: Instant::now(),
         next_hops: resolver.next_hops(),
         links: resolver.links(),
@@ -230,11 +245,12 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         interfaces,
         netlink,
         resolver,
+        trackers: track(tracked, vrrp.as_ref()),
         vrrp,
         fencing,
         checks,
         scripts,
-        notifier: Notifier::spawn(notify::TIMEOUT),
+        notifier,
         operator,
         events,
         requests,
@@ -253,6 +269,12 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
     Ok(agent)
 }
 
+/// Runs what instances depend on, where there are any.
+pub(super) fn track(tracked: Vec<Tracker>, vrrp: Option<&Vrrp>) -> Trackers {
+    vrrp.map(|vrrp| Trackers::spawn(tracked, &vrrp.conditions()))
+        .unwrap_or_default()
+}
+
 /// Once a second; one that comes late is not made up for.
 fn seconds() -> Interval {
     let mut seconds = interval(Duration::from_secs(1));
@@ -263,9 +285,11 @@ fn seconds() -> Interval {
 /// Opens the control socket, and holds the elections.
 async fn serve(
     config: &Config,
+    numbers: &Numbers,
     datapath: &Datapath,
     resolver: &Resolver,
     fencing: &Fencing,
+    news: NewsSink,
 ) -> Result<((Server, mpsc::Receiver<Asked>), Option<Vrrp>), StartError> {
     let server = Server::listen(&config.control.socket)?;
     if config.vrrp.is_empty() {
@@ -276,8 +300,12 @@ async fn serve(
         addresses: resolver.addresses(),
     };
     let links = Arc::clone(&resolver.links().borrow());
-    let ownership = ownership::sink(datapath.owners());
-    let vrrp = Vrrp::start(config, watches, ownership, fencing.sink()).await?;
+    let sinks = Sinks {
+        ownership: ownership::sink(datapath.owners()),
+        fence: fencing.sink(),
+        news,
+    };
+    let vrrp = Vrrp::start(config, numbers, watches, sinks).await?;
     // Once the elections have said what it is to keep: what an earlier life's fence holds back is held back until then.
     fencing.follow(&links);
     Ok((server, Some(vrrp)))
@@ -329,7 +357,7 @@ async fn bring_up(
 
 /// Waits until every next hop is known, or until those that are not had their time: the first commit would drop their
 /// packets, which an earlier run's maps still forward.
-async fn wait_for_next_hops(resolver: &Resolver, addresses: &[IpAddr]) {
+pub(super) async fn wait_for_next_hops(resolver: &Resolver, addresses: &[IpAddr]) {
     let mut next_hops = resolver.next_hops();
     let known = next_hops.wait_for(|next_hops| {
         addresses.iter().all(|address| {

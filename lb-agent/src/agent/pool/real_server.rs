@@ -195,6 +195,19 @@ impl PoolRealServer {
         })
     }
 
+    /// What was known of it under another configuration.
+    pub(super) fn take_over(&mut self, old: &Self) {
+        if self.target.is_some() != old.target.is_some() {
+            return;
+        }
+        self.found_weight = old.found_weight;
+        self.state = old.state;
+        self.reason.clone_from(&old.reason);
+        self.since = old.since;
+        self.history.clone_from(&old.history);
+        self.ramp = old.ramp;
+    }
+
     /// What an earlier life knew, before anything is checked.
     pub(super) fn inherit(&mut self, state: BackendState) {
         let initial = match state {

@@ -159,11 +159,6 @@ fn each_table_that_is_not_built_is_refused_at_its_place() {
             "[sync]",
             "flows",
         ),
-        (
-            "[[script]]\nname = \"a\"\ncommand = [\"/a\"]",
-            "[[script]]",
-            "tracked scripts",
-        ),
         ("[ipvs]\ntimeouts = {}", "timeouts = {}", "IPVS"),
         (
             "[ipvs]\nsync_daemon = { interface = \"eth1\", id = 1 }",
@@ -200,12 +195,28 @@ unicast_peers = ["192.0.2.4"]
 auth = { pass = "1111" }
 track_primary = false
 track_interfaces = [{ name = "eth1", weight = -20 }, "eth2"]
+track_scripts = ["check", { name = "other", weight = 10 }]
+notify = { master = ["/m"], backup = ["/b"], fault = ["/f"], stop = ["/s"], any = ["/a", "x"], fifo = "/run/lb/pipe" }
 garp = { repeat = 3, delay = "1s", refresh = "1m", interval = "10ms" }
 fence = "strict"
 [[sync_group]]
 name = "VG_1"
 instances = ["VI_1"]
 track_interfaces = ["eth3"]
+track_scripts = ["check"]
+notify = { any = ["/a"] }
+[[script]]
+name = "check"
+command = ["/c"]
+interval = "2s"
+timeout = "3s"
+fall = 2
+rise = 3
+weight = -10
+user = "nobody"
+[[script]]
+name = "other"
+command = ["/o", "x"]
 "#;
 
 #[test]
@@ -226,13 +237,12 @@ fn each_key_of_vrrp_that_is_not_built_is_refused_at_its_place() {
         ("routes = [\"default via 192.0.2.1\"]", "routes"),
         ("accept = false", "accepts nothing"),
         ("virtual_mac = true", "virtual MAC"),
-        ("notify.master = [\"/bin/true\"]", "notification"),
         ("track_services = [\"web\"]", "tracked services"),
     ] {
         let instance = format!("name = \"VI_1\"\n{key}\n");
         let text = BUILT_VRRP.replace("name = \"VI_1\"\n", &instance);
         refused(&format!("{BUILT}{text}"), key, what);
-        let is_a_groups = key.starts_with("notify") || key.starts_with("track");
+        let is_a_groups = key.starts_with("track");
         if is_a_groups {
             refused(&format!("{BUILT}{BUILT_VRRP}{key}\n"), key, what);
         }

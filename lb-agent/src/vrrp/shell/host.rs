@@ -34,6 +34,8 @@ pub enum Job {
     Unset(usize),
     /// Announce them.
     Announce(usize, Burst),
+    /// These are the instances from now on; for each, where it was in the list before.
+    Replace(Vec<Instance>, Vec<Option<usize>>),
     /// Say when all of the above is done.
     Flush(tokio::sync::oneshot::Sender<()>),
 }
@@ -49,18 +51,18 @@ pub enum Holder {
     OtherButStillHere,
 }
 
-/// Where ownership is told: the place of an instance in the list of all, and who has its addresses.
+/// Where ownership is told: the number of an instance, and who has its addresses.
 #[derive(Clone)]
-pub struct OwnershipSink(Arc<dyn Fn(usize, Holder) + Send + Sync>);
+pub struct OwnershipSink(Arc<dyn Fn(u16, Holder) + Send + Sync>);
 
 impl OwnershipSink {
     /// Tells `told`, which must not block.
-    pub fn new(told: impl Fn(usize, Holder) + Send + Sync + 'static) -> Self {
+    pub fn new(told: impl Fn(u16, Holder) + Send + Sync + 'static) -> Self {
         Self(Arc::new(told))
     }
 
-    fn tell(&self, instance: usize, holder: Holder) {
-        (self.0)(instance, holder);
+    fn tell(&self, number: u16, holder: Holder) {
+        (self.0)(number, holder);
     }
 }
 
@@ -189,8 +191,43 @@ impl Host {
                 self.unset_all(place).await;
             }
             Job::Announce(place, burst) => self.announce(place, burst),
+            Job::Replace(instances, from) => self.replace(instances, &from).await,
             // Nobody may wait any more.
             Job::Flush(done) => drop(done.send(())),
+        }
+    }
+
+    /// What a master no longer has is taken away at once; what it has besides is set when it is asked for.
+    async fn replace(&mut self, instances: Vec<Instance>, from: &[Option<usize>]) {
+        let mut old: Vec<Option<Member>> = std::mem::take(&mut self.members)
+            .into_iter()
+            .map(Some)
+            .collect();
+        for (instance, from) in instances.into_iter().zip(from) {
+            let kept = from.and_then(|from| old.get_mut(from)?.take());
+            self.members.push(match kept {
+                Some(member) => Member { instance, ..member },
+                None => Member {
+                    instance,
+                    wanted: false,
+                    holder: Holder::Other,
+                    announcing: None,
+                },
+            });
+        }
+        let wanted: BTreeSet<(u32, IpNet)> = self
+            .members
+            .iter()
+            .filter(|member| member.wanted)
+            .flat_map(|member| &member.instance.addresses)
+            .map(|own| (own.interface, own.net))
+            .collect();
+        for (interface, net) in self.ours.clone() {
+            if !wanted.contains(&(interface, net))
+                && let Err(error) = self.unset(interface, net).await
+            {
+                tracing::error!(address = %net, %error, "take an address away that is not configured any more");
+            }
         }
     }
 
@@ -206,7 +243,7 @@ impl Host {
     fn own(&mut self, place: usize, holder: Holder) {
         if let Some(member) = self.members.get_mut(place) {
             member.holder = holder;
-            self.ownership.tell(place, holder);
+            self.ownership.tell(member.instance.number, holder);
         }
     }
 

@@ -7,6 +7,8 @@ mod clock;
 mod elections;
 mod fence;
 mod host;
+mod news;
+mod numbers;
 mod plan;
 mod report;
 mod socket;
@@ -21,6 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use fence::{FenceSink, Herald};
 pub use host::{Holder, OwnershipSink};
+pub use news::{News, NewsSink, Whose};
+pub use numbers::Numbers;
 pub use plan::PlanError;
 pub use report::InstanceReport;
 
@@ -31,6 +35,7 @@ use self::plan::Plan;
 use crate::config::Config;
 use crate::network::{HostAddresses, Links, Netlink, NetworkError};
 use crate::sys::frames::FrameSocket;
+use crate::vrrp::tracking::{Condition, Source};
 
 /// Jobs for the host's thread: four for each transition, and as many instances as a host has at most, thrice over.
 const JOBS: usize = 255 * 4 * 3;
@@ -103,38 +108,72 @@ pub enum Order {
     Claim,
 }
 
+/// Where it is told how something is that instances depend on.
+#[derive(Clone, Debug)]
+pub struct Conditions(mpsc::Sender<Command>);
+
+impl Conditions {
+    /// Something was looked at. It waits while the elections are busy; where they have ended, nobody is told.
+    pub async fn set(&self, source: Source, condition: Condition) {
+        let _ = self.0.send(Command::Condition(source, condition)).await;
+    }
+}
+
+/// Whom the elections tell what they do.
+#[derive(Clone, Debug)]
+pub struct Sinks {
+    /// Whose addresses are.
+    pub ownership: OwnershipSink,
+    /// That adverts were sent.
+    pub fence: FenceSink,
+    /// That states have changed.
+    pub news: NewsSink,
+}
+
 #[derive(Debug)]
 enum Command {
+    Condition(Source, Condition),
+    Reload(Box<Plan>, NewsSink, oneshot::Sender<Result<(), VrrpError>>),
     Report(oneshot::Sender<Vec<InstanceReport>>),
     Order(Order, String, oneshot::Sender<Result<String, String>>),
     Stop(oneshot::Sender<()>),
 }
 
 impl Vrrp {
-    /// Starts the instances of `config`. Whose their addresses are is told to `ownership`, what is sent to `fence`.
+    /// Starts the instances of `config`. What they do is told to `sinks`.
     ///
     /// # Errors
     /// Nothing runs then, and nothing on the host has changed.
     pub async fn start(
         config: &Config,
+        numbers: &Numbers,
         watches: Watches,
-        ownership: OwnershipSink,
-        fence: FenceSink,
+        sinks: Sinks,
     ) -> Result<Self, VrrpError> {
+        let Sinks {
+            ownership,
+            fence,
+            news,
+        } = sinks;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (jobs, work) = mpsc::channel(JOBS);
         let (host_ready, host_started) = oneshot::channel();
-        let (config, ours) = (config.clone(), watches.clone());
-        let body = move || host_thread(&config, watches, ownership, host_ready, work);
+        let (config, numbers, ours) = (config.clone(), numbers.clone(), watches.clone());
+        let body = move || host_thread(&config, &numbers, watches, ownership, host_ready, work);
         let host = spawn("lb-vrrp-host", body)?;
         let (plan, kept) = host_started.await.map_err(|_| VrrpError::Ended)??;
         fence.arm(&plan.instances);
         let (ready, started) = oneshot::channel();
-        let body = move || election_thread(plan, kept, ours, jobs, fence, inbox, ready);
+        let body = move || election_thread(plan, kept, ours, (jobs, fence, news), inbox, ready);
         let election = spawn("lb-vrrp", body)?;
         started.await.map_err(|_| VrrpError::Ended)??;
         let threads = [election, host];
         Ok(Self { commands, threads })
+    }
+
+    /// Where it is told how something is that instances depend on.
+    pub fn conditions(&self) -> Conditions {
+        Conditions(self.commands.clone())
     }
 
     /// How all instances stand; empty where the thread has ended.
@@ -156,6 +195,29 @@ impl Vrrp {
         let ended = || VrrpError::Ended.to_string();
         self.commands.send(command).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
+    }
+
+    /// Goes by another configuration from now on. Instances that are in both go on, whatever else changes about them.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub async fn reload(
+        &self,
+        config: &Config,
+        numbers: &Numbers,
+        news: NewsSink,
+    ) -> Result<(), VrrpError> {
+        let netlink = Netlink::open()?;
+        let links = netlink.links().await?;
+        let present = netlink.present_addresses().await?;
+        let plan = Plan::new(config, &links, &present)?.numbered(numbers);
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Reload(Box::new(plan), news, answer);
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| VrrpError::Ended)?;
+        answered.await.map_err(|_| VrrpError::Ended)?
     }
 
     /// Resigns everywhere, and takes all addresses away.
@@ -196,6 +258,7 @@ type HostStarted = Result<(Plan, BTreeSet<usize>), VrrpError>;
 /// Plans, takes away what is of no use any more, and then works on jobs.
 fn host_thread(
     config: &Config,
+    numbers: &Numbers,
     watches: Watches,
     ownership: OwnershipSink,
     ready: oneshot::Sender<HostStarted>,
@@ -205,7 +268,7 @@ fn host_thread(
         let netlink = Netlink::open()?;
         let links = netlink.links().await?;
         let present = netlink.present_addresses().await?;
-        let plan = Plan::new(config, &links, &present)?;
+        let plan = Plan::new(config, &links, &present)?.numbered(numbers);
         let kept = plan.left_behind(&present);
         let frames = FrameSocket::open().map_err(VrrpError::Frames)?;
         let instances = plan.instances.clone();
@@ -236,8 +299,7 @@ fn election_thread(
     plan: Plan,
     left_behind: BTreeSet<usize>,
     watches: Watches,
-    jobs: mpsc::Sender<Job>,
-    fence: FenceSink,
+    (jobs, fence, news): (mpsc::Sender<Job>, FenceSink, NewsSink),
     inbox: mpsc::Receiver<Command>,
     ready: oneshot::Sender<Result<(), VrrpError>>,
 ) {
@@ -246,7 +308,7 @@ fn election_thread(
         Err(error) => return drop(ready.send(Err(error))),
     };
     runtime.block_on(async {
-        let mut elections = match Elections::open(plan, watches.links, jobs, fence) {
+        let mut elections = match Elections::open(plan, watches.links, jobs, fence, news) {
             Ok(elections) => elections,
             Err(error) => return drop(ready.send(Err(error))),
         };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
+use super::numbers::Numbers;
 use crate::config::{self, Config};
 use crate::network::{Links, OwnAddress, PresentAddress};
 use crate::vrrp::fsm::{OWNER, Parameters, Preempt, Promotion};
@@ -89,6 +90,8 @@ pub struct Instance {
     pub addresses: Vec<OwnAddress>,
     /// How they are announced.
     pub garp: config::Garp,
+    /// What it is known by elsewhere.
+    pub number: u16,
     /// When they fall silent.
     pub fence: config::Fence,
     /// How old the last advert may be before they do.
@@ -119,7 +122,7 @@ impl Plan {
         };
         for vrrp in &config.vrrp {
             let instance = instance(config, vrrp, links, present)?;
-            plan.setups.push(setup(vrrp, &instance)?);
+            plan.setups.push(setup(config, vrrp, &instance)?);
             plan.instances.push(instance);
         }
         Ok(plan)
@@ -127,6 +130,15 @@ impl Plan {
 }
 
 impl Plan {
+    /// The same, with these numbers.
+    #[must_use]
+    pub fn numbered(mut self, numbers: &Numbers) -> Self {
+        for instance in &mut self.instances {
+            instance.number = numbers.of(&instance.name).unwrap_or_default();
+        }
+        self
+    }
+
     /// The instances all of whose addresses an earlier life of the agent left on the host.
     pub fn left_behind(&self, present: &[PresentAddress]) -> BTreeSet<usize> {
         let is_there = |own: &OwnAddress| {
@@ -212,12 +224,13 @@ fn instance(
         filter,
         addresses,
         garp: vrrp.garp,
+        number: 0,
         fence: vrrp.fence,
         patience: vrrp.advert_interval * u32::from(vrrp.down_adverts),
     })
 }
 
-fn setup(vrrp: &config::Vrrp, instance: &Instance) -> Result<Setup, PlanError> {
+fn setup(config: &Config, vrrp: &config::Vrrp, instance: &Instance) -> Result<Setup, PlanError> {
     let positive = |value: u8, key: &str| {
         NonZeroU8::new(value).ok_or_else(|| PlanError::Value {
             instance: vrrp.name.clone(),
@@ -239,6 +252,7 @@ fn setup(vrrp: &config::Vrrp, instance: &Instance) -> Result<Setup, PlanError> {
         promotion: Promotion::AtOnce,
     };
     let mut tracked = interfaces(&vrrp.track_interfaces);
+    tracked.extend(scripts(&vrrp.track_scripts, config));
     if vrrp.track_primary {
         let source = Source::Interface(vrrp.interface.clone());
         tracked.push(Tracked { source, weight: 0 });
@@ -255,7 +269,10 @@ fn groups(config: &Config) -> Vec<GroupSetup> {
     let group = |group: &config::SyncGroup| GroupSetup {
         name: group.name.clone(),
         members: group.instances.iter().filter_map(place).collect(),
-        tracked: interfaces(&group.track_interfaces),
+        tracked: interfaces(&group.track_interfaces)
+            .into_iter()
+            .chain(scripts(&group.track_scripts, config))
+            .collect(),
     };
     config.sync_groups.iter().map(group).collect()
 }
@@ -264,6 +281,21 @@ fn interfaces(tracked: &[config::Tracked]) -> Vec<Tracked> {
     let one = |tracked: &config::Tracked| Tracked {
         source: Source::Interface(tracked.name.clone()),
         weight: tracked.weight.unwrap_or(0),
+    };
+    tracked.iter().map(one).collect()
+}
+
+/// A script has a weight of its own where who tracks it names none.
+fn scripts(tracked: &[config::Tracked], config: &Config) -> Vec<Tracked> {
+    let own = |name: &str| {
+        let mut scripts = config.tracked_scripts.iter();
+        scripts
+            .find(|script| script.name == name)
+            .map(|script| script.weight)
+    };
+    let one = |tracked: &config::Tracked| Tracked {
+        source: Source::Script(tracked.name.clone()),
+        weight: tracked.weight.or_else(|| own(&tracked.name)).unwrap_or(0),
     };
     tracked.iter().map(one).collect()
 }
