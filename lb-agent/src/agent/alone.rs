@@ -5,7 +5,7 @@ use super::{
     lock::Lock,
     ownership, reload,
     report::vrrp_status,
-    start::StartError,
+    start::{StartError, seconds},
     telling,
     trackers::{self, Trackers},
 };
@@ -16,16 +16,22 @@ use crate::{
         server::{Asked, Server},
         status::Status,
     },
-    network::{Resolver, ResolverOptions},
+    network::{Links, Resolver, ResolverOptions},
     notify::{self, Notifier},
     script::Runner,
-    vrrp::shell::{FenceSink, InstanceReport, Numbers, Order, OwnershipSink, Sinks, Vrrp, Watches},
+    vrrp::shell::{
+        FenceSink, InstanceReport, NewsSink, Numbers, Order, OwnershipSink, Sinks, Vrrp, Watches,
+    },
 };
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Interval,
+};
 
 /// What the loop owns.
 #[derive(Debug)]
@@ -34,6 +40,9 @@ pub struct Alone {
     /// Where that was read.
     path: PathBuf,
     numbers: Numbers,
+    news: NewsSink,
+    links: watch::Receiver<Arc<Links>>,
+    seconds: Interval,
     started: Instant,
     vrrp: Vrrp,
     trackers: Trackers,
@@ -73,7 +82,7 @@ impl Alone {
             // There is no data plane to tell.
             ownership: OwnershipSink::new(|_, _| {}),
             fence: FenceSink::none(),
-            news,
+            news: news.clone(),
         };
         let vrrp = Vrrp::start(&config, &numbers, watches, sinks).await?;
         let trackers = Trackers::spawn(tracked, &vrrp.conditions());
@@ -82,6 +91,9 @@ impl Alone {
             config,
             path: path.to_owned(),
             numbers,
+            news,
+            links: resolver.links(),
+            seconds: seconds(),
             started: Instant::now(),
             vrrp,
             trackers,
@@ -102,6 +114,12 @@ impl Alone {
                 Some((request, answer)) = self.requests.recv() => {
                     // Fails only where the client has gone.
                     let _ = answer.send(self.answer(request).await);
+                }
+                _ = self.seconds.tick() => {
+                    let links = Arc::clone(&self.links.borrow());
+                    if self.vrrp.is_stale(&self.config, &links) {
+                        reload::follow(&self.vrrp, &self.config, &self.numbers, &self.news).await;
+                    }
                 }
                 _ = self.signals.terminate.recv() => break,
                 _ = self.signals.interrupt.recv() => break,
@@ -145,10 +163,10 @@ impl Alone {
         let news = telling::sink(&config, &self.scripts, self.notifier.notices(), |_| {})
             .map_err(|error| refused(&error))?;
         let numbers = ownership::numbers(&config, &self.numbers);
-        let done = self.vrrp.reload(&config, &numbers, news).await;
+        let done = self.vrrp.reload(&config, &numbers, news.clone()).await;
         done.map_err(|error| refused(&error))?;
         self.trackers.replace(tracked, &self.vrrp.conditions());
-        (self.numbers, self.config) = (numbers, config);
+        (self.numbers, self.config, self.news) = (numbers, config, news);
         Ok(vec![format!(
             "reloaded: {} VRRP instances",
             self.config.vrrp.len()

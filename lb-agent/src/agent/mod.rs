@@ -44,7 +44,7 @@ use crate::{
     notify::Notifier,
     script::Runner,
     sys::grace::Grace,
-    vrrp::shell::{Numbers, Order, Vrrp},
+    vrrp::shell::{NewsSink, Numbers, Order, Vrrp},
 };
 use fencing::Fencing;
 use interfaces::Interfaces;
@@ -88,6 +88,8 @@ pub struct Agent {
     vrrp: Option<Vrrp>,
     /// The ownership words of its instances.
     numbers: Numbers,
+    /// Where its elections tell their news.
+    news: NewsSink,
     fencing: Fencing,
     trackers: Trackers,
     next_hops: watch::Receiver<Arc<NextHops>>,
@@ -175,7 +177,10 @@ impl Agent {
                     let _ = answer.send(self.answer(request).await);
                 }
                 passed = wait(&mut self.waiting) => self.on_grace(passed),
-                _ = self.seconds.tick() => self.on_second(),
+                _ = self.seconds.tick() => {
+                    self.on_second();
+                    self.follow_interfaces().await;
+                }
                 outcome = self.sweeper.outcome() => self.on_swept(outcome),
                 () = sleep_until(retry), if retry.is_some() => self.retry_at = None,
                 () = sleep_until(step), if step.is_some() => self.is_dirty = true,

@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     config::{self, Config},
-    vrrp::shell::{Sinks, Vrrp, Watches},
+    vrrp::shell::{NewsSink, Numbers, Sinks, Vrrp, Watches},
 };
-use std::{collections::BTreeSet, net::IpAddr, path::Path};
+use std::{collections::BTreeSet, net::IpAddr, path::Path, sync::Arc};
 
 /// Reads the file, and refuses what a running agent cannot become.
 ///
@@ -30,6 +30,7 @@ pub(super) fn read(path: &Path, running: &Config) -> Result<Config, String> {
     let new = loaded.config;
     let restarts = [
         ("control", running.control != new.control),
+        ("process", running.process != new.process),
         ("log", running.log != new.log),
         ("interfaces", running.interfaces != new.interfaces),
         ("datapath", running.datapath != new.datapath),
@@ -83,7 +84,7 @@ impl Agent {
                 self.fencing.open_all();
             }
             Some(vrrp) => {
-                let done = vrrp.reload(&config, &numbers, news).await;
+                let done = vrrp.reload(&config, &numbers, news.clone()).await;
                 done.map_err(|error| refused(&error))?;
                 self.trackers.replace(tracked, &vrrp.conditions());
             }
@@ -96,7 +97,7 @@ impl Agent {
                 let sinks = Sinks {
                     ownership: ownership::sink(self.datapath.owners()),
                     fence: self.fencing.sink(),
-                    news,
+                    news: news.clone(),
                 };
                 let started = Vrrp::start(&config, &numbers, watches, sinks).await;
                 self.vrrp = Some(started.map_err(|error| refused(&error))?);
@@ -117,6 +118,7 @@ impl Agent {
         wait_for_next_hops(&self.resolver, &addresses).await;
         self.checks.set_targets(pool.targets());
         (self.pool, self.numbers, self.config) = (pool, numbers, config);
+        self.news = news;
         self.is_dirty = true;
         Ok(vec![format!(
             "reloaded: {} services, {} VRRP instances",
@@ -154,9 +156,29 @@ impl Agent {
         Ok(())
     }
 
+    /// Elections go on at an interface that was removed and made anew.
+    pub(super) async fn follow_interfaces(&mut self) {
+        let links = Arc::clone(&self.links.borrow());
+        if let Some(vrrp) = self
+            .vrrp
+            .as_ref()
+            .filter(|vrrp| vrrp.is_stale(&self.config, &links))
+        {
+            follow(vrrp, &self.config, &self.numbers, &self.news).await;
+        }
+    }
+
     /// The same at a signal: the outcome goes to the log.
     pub(super) async fn reload_and_log(&mut self) {
         log(self.reload().await);
+    }
+}
+
+/// Has elections go by the interfaces of now. Until one that is new has its addresses they cannot; then it is tried again.
+pub(super) async fn follow(vrrp: &Vrrp, config: &Config, numbers: &Numbers, news: &NewsSink) {
+    match vrrp.reload(config, numbers, news.clone()).await {
+        Ok(()) => tracing::info!("elections go on at an interface that was made anew"),
+        Err(error) => tracing::debug!(%error, "elections wait for an interface that was made anew"),
     }
 }
 

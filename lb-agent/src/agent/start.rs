@@ -27,7 +27,7 @@ use crate::{
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
     notify::{self, Notifier},
     script::Runner,
-    sys::grace::Grace,
+    sys::{grace::Grace, realtime},
     vrrp::shell::{NewsSink, Numbers, Sinks, Vrrp, VrrpError, Watches},
 };
 use nix::{
@@ -120,6 +120,11 @@ pub async fn start(config: Config, path: &Path, bpffs: &Path) -> Result<Running,
         return Err(StartError::NotRoot);
     }
     raise_open_files();
+    if config.process.lock_memory
+        && let Err(error) = realtime::lock_memory()
+    {
+        tracing::warn!(%error, "memory is not locked");
+    }
     match (config.services.is_empty(), config.vrrp.is_empty()) {
         (true, true) => Err(StartError::NothingToDo),
         (true, false) => {
@@ -205,9 +210,16 @@ async fn start_serving(config: Config, path: &Path, bpffs: &Path) -> Result<Agen
     let fencing = Fencing::open(&config, &pins);
     let numbers = ownership::numbers(&config, &Numbers::default());
     let served = match brought_up {
-        Ok(grace) => serve(&config, &numbers, &datapath, &resolver, &fencing, news)
-            .await
-            .map(|(server, vrrp)| (grace, server, vrrp)),
+        Ok(grace) => serve(
+            &config,
+            &numbers,
+            &datapath,
+            &resolver,
+            &fencing,
+            news.clone(),
+        )
+        .await
+        .map(|(server, vrrp)| (grace, server, vrrp)),
         Err(error) => Err(error),
     };
     let (grace, (server, requests), vrrp) = match served {
@@ -236,6 +248,7 @@ async fn start_serving(config: Config, path: &Path, bpffs: &Path) -> Result<Agen
         path: path.to_owned(),
         pins,
         numbers,
+        news,
         started: Instant::now(),
         next_hops: resolver.next_hops(),
         links: resolver.links(),
@@ -276,7 +289,7 @@ pub(super) fn track(tracked: Vec<Tracker>, vrrp: Option<&Vrrp>) -> Trackers {
 }
 
 /// Once a second; one that comes late is not made up for.
-fn seconds() -> Interval {
+pub(super) fn seconds() -> Interval {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     seconds

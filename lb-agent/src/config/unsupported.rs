@@ -23,7 +23,6 @@ const GLOBAL: &[Rule<Config>] = &[
 
 #[rustfmt::skip]
 const VRRP: &[Rule<Vrrp>] = &[
-    ("routes", |v| !v.routes.is_empty(), "routes that come and go with the addresses"),
     ("accept", |v| !v.accept, "a master that accepts nothing"),
     ("virtual_mac", |v| v.virtual_mac, "virtual MAC addresses"),
     ("track_services", |v| !v.track_services.is_empty(), "tracked services"),

@@ -15,7 +15,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::plan::Instance;
-use crate::network::{HostAddresses, Links, Netlink, OwnAddress, PresentAddress, SetAddress};
+use crate::network::{
+    HostAddresses, Links, Netlink, OwnAddress, OwnRoute, PresentAddress, RouteKey, SetAddress,
+};
 use crate::sys::frames::FrameSocket;
 use crate::vrrp::announcement::{self, Forwarding};
 use crate::vrrp::fsm::{Burst, Ownership};
@@ -83,6 +85,10 @@ pub struct Host {
     members: Vec<Member>,
     /// The addresses that the agent has set, now or in an earlier life.
     ours: BTreeSet<(u32, IpNet)>,
+    /// The routes, likewise.
+    our_routes: BTreeSet<RouteKey>,
+    /// Routes that somebody else had set, which were reported.
+    foreign_routes: BTreeSet<RouteKey>,
     /// When what the kernel refused is tried again.
     retry_at: Option<Instant>,
 }
@@ -124,6 +130,8 @@ impl Host {
             addresses,
             members: instances.into_iter().map(member).collect(),
             ours: ours.map(|there| (there.interface, there.net)).collect(),
+            our_routes: BTreeSet::new(),
+            foreign_routes: BTreeSet::new(),
             retry_at: None,
         }
     }
@@ -146,9 +154,73 @@ impl Host {
                 }
             }
         }
+        self.clean_up_routes(kept).await;
         for place in (0..self.members.len()).filter(|place| !kept.contains(place)) {
             self.work(Job::Own(place, Ownership::NotOurs)).await;
         }
+    }
+
+    async fn clean_up_routes(&mut self, kept: &BTreeSet<usize>) {
+        match self.netlink.present_routes().await {
+            Ok(present) => self.our_routes = present.into_iter().collect(),
+            Err(error) => tracing::error!(error = error.with_cause(), "look for routes"),
+        }
+        let all = self.members.iter().enumerate();
+        let keep: BTreeSet<RouteKey> = all
+            .filter(|(place, _)| kept.contains(place))
+            .flat_map(|(_, member)| &member.instance.routes)
+            .map(OwnRoute::key)
+            .collect();
+        self.unset_routes_but(&keep).await;
+    }
+
+    async fn unset_routes_but(&mut self, keep: &BTreeSet<RouteKey>) {
+        for key in self.our_routes.clone() {
+            if keep.contains(&key) {
+                continue;
+            }
+            match self.netlink.unset_route(key).await {
+                Ok(()) => drop(self.our_routes.remove(&key)),
+                Err(error) => {
+                    tracing::error!(route = %key.0, %error, "take a route away");
+                    self.retry_at.get_or_insert(Instant::now() + RETRY);
+                }
+            }
+        }
+    }
+
+    /// Makes the host have all routes of an instance.
+    async fn set_routes(&mut self, place: usize) {
+        let Some(member) = self.members.get(place) else {
+            return;
+        };
+        let (name, routes) = (member.instance.name.clone(), member.instance.routes.clone());
+        for own in &routes {
+            let (key, route) = (own.key(), own.destination);
+            if self.our_routes.contains(&key) {
+                continue;
+            }
+            match self.netlink.set_route(own).await {
+                Ok(SetAddress::Added) => drop(self.our_routes.insert(key)),
+                Ok(SetAddress::WasThere) => {
+                    if self.foreign_routes.insert(key) {
+                        tracing::warn!(vrrp = name, %route, "somebody else has set this route; it is left alone");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(vrrp = name, %route, %error, "set a route");
+                    self.retry_at.get_or_insert(Instant::now() + RETRY);
+                }
+            }
+        }
+    }
+
+    /// Takes the routes away that no instance which has its addresses asks for.
+    async fn unset_routes(&mut self) {
+        let wanted = self.members.iter().filter(|member| member.wanted);
+        let keep = wanted.flat_map(|member| &member.instance.routes);
+        let keep = keep.map(OwnRoute::key).collect();
+        self.unset_routes_but(&keep).await;
     }
 
     /// Works until whoever gives the jobs is gone.
@@ -185,9 +257,11 @@ impl Host {
             Job::Set(place) => {
                 self.want(place, true);
                 self.set_all(place).await;
+                self.set_routes(place).await;
             }
             Job::Unset(place) => {
                 self.want(place, false);
+                self.unset_routes().await;
                 self.unset_all(place).await;
             }
             Job::Announce(place, burst) => self.announce(place, burst),
@@ -215,6 +289,7 @@ impl Host {
                 },
             });
         }
+        self.unset_routes().await;
         let wanted: BTreeSet<(u32, IpNet)> = self
             .members
             .iter()
@@ -326,6 +401,7 @@ impl Host {
                     if self.set_all(place).await > 0 {
                         self.announce(place, Burst::First);
                     }
+                    self.set_routes(place).await;
                 }
                 false => {
                     self.unset_all(place).await;
@@ -361,6 +437,14 @@ impl Host {
             if !missing.is_empty() && self.set_all(place).await > 0 {
                 tracing::warn!(vrrp = name, addresses = ?missing, "somebody removed virtual addresses of this master; they are back");
                 self.announce(place, Burst::First);
+                // With an address the kernel takes away what speaks from it.
+                let routes = self
+                    .members
+                    .get(place)
+                    .map(|member| &member.instance.routes);
+                let keys: Vec<RouteKey> = routes.into_iter().flatten().map(OwnRoute::key).collect();
+                self.our_routes.retain(|key| !keys.contains(key));
+                self.set_routes(place).await;
             }
         }
     }

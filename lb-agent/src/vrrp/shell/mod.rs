@@ -15,7 +15,7 @@ mod socket;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use self::plan::Plan;
 
 use crate::config::Config;
 use crate::network::{HostAddresses, Links, Netlink, NetworkError};
-use crate::sys::frames::FrameSocket;
+use crate::sys::{frames::FrameSocket, realtime};
 use crate::vrrp::tracking::{Condition, Source};
 
 /// Jobs for the host's thread: four for each transition, and as many instances as a host has at most, thrice over.
@@ -87,6 +87,8 @@ impl From<NetworkError> for VrrpError {
 #[derive(Debug)]
 pub struct Vrrp {
     commands: mpsc::Sender<Command>,
+    /// The interfaces that the instances go by.
+    interfaces: Mutex<BTreeSet<u32>>,
     threads: [thread::JoinHandle<()>; 2],
 }
 
@@ -158,17 +160,26 @@ impl Vrrp {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (jobs, work) = mpsc::channel(JOBS);
         let (host_ready, host_started) = oneshot::channel();
+        let realtime = config.process.realtime_priority;
         let (config, numbers, ours) = (config.clone(), numbers.clone(), watches.clone());
         let body = move || host_thread(&config, &numbers, watches, ownership, host_ready, work);
         let host = spawn("lb-vrrp-host", body)?;
         let (plan, kept) = host_started.await.map_err(|_| VrrpError::Ended)??;
         fence.arm(&plan.instances);
+        let interfaces = plan.interfaces();
         let (ready, started) = oneshot::channel();
-        let body = move || election_thread(plan, kept, ours, (jobs, fence, news), inbox, ready);
+        let body = move || {
+            on_time(realtime);
+            election_thread(plan, kept, ours, (jobs, fence, news), inbox, ready);
+        };
         let election = spawn("lb-vrrp", body)?;
         started.await.map_err(|_| VrrpError::Ended)??;
         let threads = [election, host];
-        Ok(Self { commands, threads })
+        Ok(Self {
+            commands,
+            interfaces: Mutex::new(interfaces),
+            threads,
+        })
     }
 
     /// Where it is told how something is that instances depend on.
@@ -211,13 +222,35 @@ impl Vrrp {
         let links = netlink.links().await?;
         let present = netlink.present_addresses().await?;
         let plan = Plan::new(config, &links, &present)?.numbered(numbers);
+        let interfaces = plan.interfaces();
         let (answer, answered) = oneshot::channel();
         let command = Command::Reload(Box::new(plan), news, answer);
         self.commands
             .send(command)
             .await
             .map_err(|_| VrrpError::Ended)?;
-        answered.await.map_err(|_| VrrpError::Ended)?
+        answered.await.map_err(|_| VrrpError::Ended)??;
+        *self.interfaces() = interfaces;
+        Ok(())
+    }
+
+    /// Whether an interface that `config` names is another one in `links` than the one that instances go by: it was removed
+    /// and made anew. A [`reload`](Self::reload) finds it.
+    pub fn is_stale(&self, config: &Config, links: &Links) -> bool {
+        let known = self.interfaces();
+        let named = config.vrrp.iter().flat_map(|vrrp| {
+            let addresses = vrrp.addresses.iter().chain(&vrrp.excluded_addresses);
+            let elsewhere = addresses.filter_map(|address| address.interface.as_deref());
+            elsewhere.chain([vrrp.interface.as_str()])
+        });
+        let mut there = named.filter_map(|name| links.by_name(name));
+        there.any(|link| !known.contains(&link.index))
+    }
+
+    fn interfaces(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.interfaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resigns everywhere, and takes all addresses away.
@@ -233,6 +266,15 @@ impl Vrrp {
                 tracing::error!("a VRRP thread has panicked");
             }
         }
+    }
+}
+
+/// Gives the calling thread its priority, if it is to have one. Without it elections go on, later if the host is busy.
+fn on_time(priority: u8) {
+    if priority > 0
+        && let Err(error) = realtime::set_priority(priority)
+    {
+        tracing::warn!(priority, %error, "the elections run without real-time priority");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::numbers::Numbers;
 use crate::config::{self, Config};
-use crate::network::{Links, OwnAddress, PresentAddress};
+use crate::network::{Links, OwnAddress, OwnRoute, PresentAddress};
 use crate::vrrp::fsm::{OWNER, Parameters, Preempt, Promotion};
 use crate::vrrp::node::{GroupSetup, Setup};
 use crate::vrrp::packet::{
@@ -16,6 +16,7 @@ use crate::vrrp::packet::{
 };
 use crate::vrrp::receive::{Casting, Filter, OtherList};
 use crate::vrrp::tracking::{Source, Tracked};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Why an instance cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,8 @@ pub struct Instance {
     pub filter: Filter,
     /// All addresses that the master has.
     pub addresses: Vec<OwnAddress>,
+    /// The routes that come and go with them.
+    pub routes: Vec<OwnRoute>,
     /// How they are announced.
     pub garp: config::Garp,
     /// What it is known by elsewhere.
@@ -139,6 +142,17 @@ impl Plan {
         self
     }
 
+    /// Indices of all interfaces that something goes by.
+    pub fn interfaces(&self) -> BTreeSet<u32> {
+        let of = |instance: &Instance| {
+            let addresses = instance.addresses.iter().map(|own| own.interface);
+            addresses
+                .chain([instance.interface_index])
+                .collect::<Vec<_>>()
+        };
+        self.instances.iter().flat_map(of).collect()
+    }
+
     /// The instances all of whose addresses an earlier life of the agent left on the host.
     pub fn left_behind(&self, present: &[PresentAddress]) -> BTreeSet<usize> {
         let is_there = |own: &OwnAddress| {
@@ -177,6 +191,12 @@ fn instance(
     };
     let addresses = vrrp.addresses.iter().chain(&vrrp.excluded_addresses);
     let addresses = addresses.map(own).collect::<Result<Vec<_>, PlanError>>()?;
+    let routes = vrrp.routes.iter().map(|route| {
+        let named = route.interface.as_deref().map(index_of).transpose()?;
+        let alone = route.via.is_none().then_some(interface_index);
+        Ok(own_route(route, vrrp.is_ipv6(), named.or(alone)))
+    });
+    let routes = routes.collect::<Result<Vec<_>, PlanError>>()?;
     let advertised = advertised(vrrp);
     let version = version(vrrp);
     let password = password(vrrp)?;
@@ -223,11 +243,35 @@ fn instance(
         },
         filter,
         addresses,
+        routes,
         garp: vrrp.garp,
         number: 0,
         fence: vrrp.fence,
         patience: vrrp.advert_interval * u32::from(vrrp.down_adverts),
     })
+}
+
+/// `interface`: by which it leaves; `None`: that by which its next router is reached.
+fn own_route(route: &config::Route, is_ipv6: bool, interface: Option<u32>) -> OwnRoute {
+    let is_ipv6 = route
+        .via
+        .or(route.source)
+        .map_or(is_ipv6, |address| address.is_ipv6());
+    let everywhere = || match is_ipv6 {
+        true => IpNet::V6(Ipv6Net::default()),
+        false => IpNet::V4(Ipv4Net::default()),
+    };
+    OwnRoute {
+        destination: match route.destination {
+            config::Destination::Default => everywhere(),
+            config::Destination::Net(net) => net.trunc(),
+        },
+        via: route.via,
+        interface,
+        source: route.source,
+        metric: route.metric,
+        table: route.table,
+    }
 }
 
 fn setup(config: &Config, vrrp: &config::Vrrp, instance: &Instance) -> Result<Setup, PlanError> {
