@@ -1,7 +1,10 @@
-//! Programs that `cargo xtask bench packet` runs, never part of the agent's object.
+//! Programs that `cargo xtask bench` runs, never part of the agent's object.
 //!
 //! `BPF_PROG_TEST_RUN` does not restore the packet between repeats, so each wrapper runs the whole life of a packet and
 //! then puts back what that changed; its twin does only the putting back. Their difference is the price.
+
+mod frames;
+mod tunnel_end;
 
 use crate::{balance, ethernet, frame::Frame};
 use aya_ebpf::{

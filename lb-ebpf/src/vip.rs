@@ -43,7 +43,7 @@ impl ControlBlock {
     #[inline(always)]
     pub fn flow_key(self) -> u64 {
         // SAFETY: in bounds, aligned; set once, before the first packet.
-        unsafe { *(&raw const (*self.0).flow_key) }
+        unsafe { (*self.0).flow_key }
     }
 
     #[inline(always)]

@@ -13,32 +13,18 @@ use lb_agent::{
     },
 };
 use lb_common::{BackendState, Mode, ServiceKey, key};
+use lb_tests::figures::{self, Figure, workspace};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     time::{ClockId, clock_gettime},
     unistd::Pid,
 };
-use serde::Serialize;
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// Rounds, each of both programs.
 const ROUNDS: usize = 9;
 /// Runs of a program in a round.
 const REPEAT: u32 = 1_000_000;
-/// Where the figures go, below the workspace.
-const OUTPUT: &str = "target/bench/packet.json";
-
-/// One figure, in the form all benches share.
-#[derive(Serialize)]
-struct Figure {
-    case: &'static str,
-    value: f64,
-    unit: &'static str,
-    min: f64,
-    max: f64,
-    rounds: usize,
-}
-
 /// A packet and the programs that price it.
 struct Case {
     name: &'static str,
@@ -86,33 +72,11 @@ fn main() -> anyhow::Result<()> {
             let full = run(&mut datapath, case.program, &case.packet, REPEAT)?.1;
             differences.push((full.as_nanos() as f64 - twin.as_nanos() as f64) / f64::from(REPEAT));
         }
-        differences.sort_by(f64::total_cmp);
-        figures.push(Figure {
-            case: case.name,
-            value: round(differences[ROUNDS / 2]),
-            unit: "ns",
-            min: round(differences[0]),
-            max: round(differences[ROUNDS - 1]),
-            rounds: ROUNDS,
-        });
-        if let Some(figure) = figures.last() {
-            println!(
-                "{:24} {:6.1} ns  ({:.1} to {:.1})",
-                figure.case, figure.value, figure.min, figure.max
-            );
-        }
+        let figure = Figure::of_rounds(case.name, "ns", &differences);
+        println!("{}", figure.line());
+        figures.push(figure);
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(OUTPUT);
-    fs::create_dir_all(path.parent().context("the output has a folder")?)?;
-    fs::write(&path, serde_json::to_string_pretty(&figures)?)?;
-    println!("written to {OUTPUT}");
-    Ok(())
-}
-
-fn round(ns: f64) -> f64 {
-    (ns * 100.0).round() / 100.0
+    figures::write(&workspace(), "packet", &figures)
 }
 
 /// Runs the case once: verdict and bytes must be what its name says.

@@ -7,6 +7,7 @@ pub mod crowd;
 pub mod decapsulator;
 pub mod director;
 pub mod echo;
+pub mod figures;
 pub mod interrupt;
 pub mod lab;
 pub mod traffic;
