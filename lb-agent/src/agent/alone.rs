@@ -80,7 +80,7 @@ impl Alone {
         let numbers = ownership::numbers(&config, &Numbers::default());
         let sinks = Sinks {
             // There is no data plane to tell.
-            ownership: OwnershipSink::new(|_, _| {}),
+            ownership: OwnershipSink::new(|_, _, _| {}),
             fence: FenceSink::none(),
             news: news.clone(),
         };

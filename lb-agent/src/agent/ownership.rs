@@ -8,6 +8,7 @@ use crate::{
 };
 use lb_common::{
     Owner,
+    backend::mac_word,
     control::{ALWAYS_OWNED, OWNERS},
 };
 use std::net::IpAddr;
@@ -35,9 +36,9 @@ pub fn owner_of(address: IpAddr, service: &Service, instances: &[config::Vrrp]) 
 
 /// Tells the data plane.
 pub fn sink(owners: Owners) -> OwnershipSink {
-    OwnershipSink::new(move |number, holder| {
+    OwnershipSink::new(move |number, holder, mac| {
         let word = match holder {
-            Holder::Us => Owner::FORWARDS,
+            Holder::Us => Owner::FORWARDS | mac.map_or(0, mac_word),
             Holder::Other => 0,
             Holder::OtherButStillHere => Owner::STILL_LOCAL,
         };

@@ -24,7 +24,6 @@ const GLOBAL: &[Rule<Config>] = &[
 #[rustfmt::skip]
 const VRRP: &[Rule<Vrrp>] = &[
     ("accept", |v| !v.accept, "a master that accepts nothing"),
-    ("virtual_mac", |v| v.virtual_mac, "virtual MAC addresses"),
     ("track_services", |v| !v.track_services.is_empty(), "tracked services"),
 ];
 

@@ -15,6 +15,7 @@ mod addresses;
 mod engine;
 mod error;
 mod links;
+mod macvlan;
 mod monitor;
 mod neighbours;
 mod netlink;

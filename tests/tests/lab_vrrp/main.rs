@@ -14,3 +14,4 @@ mod pair;
 mod question;
 mod reload;
 mod tracking;
+mod virtual_mac;

@@ -102,10 +102,9 @@ fn a_master_is_reloaded_beside_keepalived_without_a_missed_advert() {
     pair.agent.daemon().signal(Signal::SIGHUP).unwrap();
     wait_until(DEADLINE, "the new priority to be advertised", || {
         let adverts = pair.capture.adverts();
-        let ours = adverts
-            .iter()
-            .filter(|advert| advert.source_mac == pair.our_mac());
-        match ours.last().map(|advert| advert.repr.priority) {
+        let mut ours = adverts.iter();
+        let last = ours.rfind(|advert| advert.source_mac == pair.our_mac());
+        match last.map(|advert| advert.repr.priority) {
             Some(90) => Ok(()),
             other => Err(format!("{other:?}")),
         }

@@ -203,6 +203,7 @@ addresses = ["192.0.2.10/24", { address = "192.0.2.11/24", interface = "eth1", l
 excluded_addresses = ["2001:db8::10/64"]
 routes = ["default via 192.0.2.1 metric 50", "198.51.100.0/24 dev eth1 src 192.0.2.10 table 100"]
 preempt_delay = "10s"
+virtual_mac = true
 source_address = "192.0.2.3"
 unicast_peers = ["192.0.2.4"]
 auth = { pass = "1111" }
@@ -236,7 +237,6 @@ fn what_is_built_of_vrrp_is_accepted() {
 fn each_key_of_vrrp_that_is_not_built_is_refused_at_its_place() {
     for (key, what) in [
         ("accept = false", "accepts nothing"),
-        ("virtual_mac = true", "virtual MAC"),
         ("track_services = [\"web\"]", "tracked services"),
     ] {
         let instance = format!("name = \"VI_1\"\n{key}\n");

@@ -10,6 +10,7 @@ use super::{
     news::{self, News, NewsSink, Whose},
     plan::{Instance, Plan},
     socket::AdvertSocket,
+    virtual_mac::VirtualMac,
 };
 use crate::{
     network::Links,
@@ -63,6 +64,8 @@ struct Member {
     instance: Instance,
     /// Its place in the list of sockets.
     socket: usize,
+    /// What it sends by, where it has a MAC address of its own.
+    sender: Option<AdvertSocket>,
     refused: Counters<Refused>,
     /// When something was last complained of.
     complaints: BTreeMap<&'static str, Instant>,
@@ -86,9 +89,11 @@ impl Elections {
         let mut members = Vec::new();
         for instance in plan.instances {
             let socket = socket_for(&instance, &mut places, 0, &mut sockets)?;
+            let sender = sender(&instance)?;
             members.push(Member {
                 instance,
                 socket,
+                sender,
                 refused: Counters::new(),
                 complaints: BTreeMap::new(),
                 sends: true,
@@ -378,6 +383,7 @@ impl Elections {
         let Some(socket) = self.sockets.get(member.socket) else {
             return;
         };
+        let socket = member.sender.as_ref().unwrap_or(socket);
         let sent = member.instance.send(socket, priority);
         if sent.is_ok() && priority > 0 {
             self.fence.renew(member.instance.number);
@@ -494,6 +500,18 @@ fn socket_for(
     let place = before + opened.len() - 1;
     places.insert(place_of(instance), place);
     Ok(place)
+}
+
+/// What an instance with a MAC address of its own sends by.
+fn sender(instance: &Instance) -> Result<Option<AdvertSocket>, VrrpError> {
+    let open = |bears: &VirtualMac| {
+        let socket = AdvertSocket::open_to_send(&bears.device, bears.index, instance.family());
+        socket.map_err(|source| VrrpError::Socket {
+            interface: bears.device.clone(),
+            source,
+        })
+    };
+    instance.virtual_mac.as_ref().map(open).transpose()
 }
 
 fn interface_of(source: &Source) -> Option<String> {

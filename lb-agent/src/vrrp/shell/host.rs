@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::plan::Instance;
+use super::virtual_mac;
 use crate::network::{
     HostAddresses, Links, Netlink, OwnAddress, OwnRoute, PresentAddress, RouteKey, SetAddress,
 };
@@ -53,18 +54,20 @@ pub enum Holder {
     OtherButStillHere,
 }
 
-/// Where ownership is told: the number of an instance, and who has its addresses.
+/// Where ownership is told: the number of an instance, who has its addresses, and its own MAC address if it has one.
 #[derive(Clone)]
-pub struct OwnershipSink(Arc<dyn Fn(u16, Holder) + Send + Sync>);
+pub struct OwnershipSink(Arc<Told>);
+
+type Told = dyn Fn(u16, Holder, Option<[u8; 6]>) + Send + Sync;
 
 impl OwnershipSink {
     /// Tells `told`, which must not block.
-    pub fn new(told: impl Fn(u16, Holder) + Send + Sync + 'static) -> Self {
+    pub fn new(told: impl Fn(u16, Holder, Option<[u8; 6]>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(told))
     }
 
-    fn tell(&self, number: u16, holder: Holder) {
-        (self.0)(number, holder);
+    fn tell(&self, number: u16, holder: Holder, mac: Option<[u8; 6]>) {
+        (self.0)(number, holder, mac);
     }
 }
 
@@ -102,6 +105,9 @@ struct Member {
     holder: Holder,
     /// Announcements that are spread over time.
     announcing: Option<JoinHandle<()>>,
+    /// Until when packets are forwarded although the addresses were given up in order: those that still come, because
+    /// nobody else has announced them yet.
+    lingers_until: Option<Instant>,
 }
 
 impl Host {
@@ -115,12 +121,23 @@ impl Host {
         links: watch::Receiver<Arc<Links>>,
         addresses: watch::Receiver<Arc<HostAddresses>>,
     ) -> Self {
-        let ours = present.iter().filter(|there| there.ours);
+        // What adverts come from belongs to its device, with which it goes.
+        let is_source = |there: &PresentAddress| {
+            let near = matches!(there.net.addr(), IpAddr::V6(v6) if v6.is_unicast_link_local());
+            let mut bearing = instances.iter().filter_map(|one| one.virtual_mac.as_ref());
+            near && bearing.any(|bears| bears.index == there.interface)
+        };
+        let ours: BTreeSet<(u32, IpNet)> = present
+            .iter()
+            .filter(|there| there.ours && !is_source(there))
+            .map(|there| (there.interface, there.net))
+            .collect();
         let member = |instance| Member {
             instance,
             wanted: false,
             holder: Holder::Other,
             announcing: None,
+            lingers_until: None,
         };
         Self {
             netlink,
@@ -129,7 +146,7 @@ impl Host {
             links,
             addresses,
             members: instances.into_iter().map(member).collect(),
-            ours: ours.map(|there| (there.interface, there.net)).collect(),
+            ours,
             our_routes: BTreeSet::new(),
             foreign_routes: BTreeSet::new(),
             retry_at: None,
@@ -155,9 +172,17 @@ impl Host {
             }
         }
         self.clean_up_routes(kept).await;
+        self.clean_up_devices().await;
         for place in (0..self.members.len()).filter(|place| !kept.contains(place)) {
             self.work(Job::Own(place, Ownership::NotOurs)).await;
         }
+    }
+
+    /// Removes the devices that no instance bears its MAC address by any more.
+    async fn clean_up_devices(&self) {
+        let all = self.members.iter();
+        let bearing = all.filter_map(|member| member.instance.virtual_mac.as_ref());
+        virtual_mac::remove_but(&self.netlink, &bearing.map(|bears| bears.index).collect()).await;
     }
 
     async fn clean_up_routes(&mut self, kept: &BTreeSet<usize>) {
@@ -227,18 +252,23 @@ impl Host {
     pub async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut watching = true;
         loop {
-            let retry_at = self.retry_at;
+            let (retry_at, lingers_until) = (self.retry_at, self.lingers_until());
             tokio::select! {
                 biased;
                 job = jobs.recv() => match job {
                     Some(job) => self.work(job).await,
-                    None => break,
+                    None => {
+                        // An orderly end: nothing of ours is left.
+                        virtual_mac::remove_but(&self.netlink, &BTreeSet::new()).await;
+                        break;
+                    }
                 },
                 changed = self.addresses.changed(), if watching => match changed {
                     Ok(()) => self.look_after_addresses().await,
                     Err(_) => watching = false,
                 },
                 () = sleep_until_or_never(retry_at) => self.retry().await,
+                () = sleep_until_or_never(lingers_until) => self.end_lingering(),
             }
         }
     }
@@ -246,14 +276,7 @@ impl Host {
     async fn work(&mut self, job: Job) {
         match job {
             Job::Own(place, Ownership::Ours) => self.own(place, Holder::Us),
-            Job::Own(place, Ownership::NotOurs) => {
-                let still_here = self.has_ours(place);
-                let holder = match still_here {
-                    true => Holder::OtherButStillHere,
-                    false => Holder::Other,
-                };
-                self.own(place, holder);
-            }
+            Job::Own(place, Ownership::NotOurs) => self.disown(place),
             Job::Set(place) => {
                 self.want(place, true);
                 self.set_all(place).await;
@@ -267,7 +290,14 @@ impl Host {
             Job::Announce(place, burst) => self.announce(place, burst),
             Job::Replace(instances, from) => self.replace(instances, &from).await,
             // Nobody may wait any more.
-            Job::Flush(done) => drop(done.send(())),
+            Job::Flush(done) => {
+                while let Some(until) = self.lingers_until() {
+                    sleep_until(until).await;
+                    self.end_lingering();
+                }
+                // Nobody may wait any more.
+                let _ = done.send(());
+            }
         }
     }
 
@@ -286,6 +316,7 @@ impl Host {
                     wanted: false,
                     holder: Holder::Other,
                     announcing: None,
+                    lingers_until: None,
                 },
             });
         }
@@ -304,6 +335,7 @@ impl Host {
                 tracing::error!(address = %net, %error, "take an address away that is not configured any more");
             }
         }
+        self.clean_up_devices().await;
     }
 
     fn want(&mut self, place: usize, wanted: bool) {
@@ -315,10 +347,45 @@ impl Host {
         }
     }
 
+    /// The addresses are not ours any more. Packets that come all the same are forwarded for a little while: where they go
+    /// does not depend on who sends them there. Not by a MAC address that the next master has as well.
+    fn disown(&mut self, place: usize) {
+        let still_here = self.has_ours(place);
+        let Some(member) = self.members.get_mut(place) else {
+            return;
+        };
+        let may_linger = member.holder == Holder::Us && member.instance.virtual_mac.is_none();
+        match (still_here, may_linger) {
+            (true, _) => self.own(place, Holder::OtherButStillHere),
+            (false, false) => self.own(place, Holder::Other),
+            (false, true) => {
+                member.lingers_until = Some(Instant::now() + member.instance.linger);
+            }
+        }
+    }
+
+    fn lingers_until(&self) -> Option<Instant> {
+        let all = self.members.iter();
+        all.filter_map(|member| member.lingers_until).min()
+    }
+
+    fn end_lingering(&mut self) {
+        let now = Instant::now();
+        for place in 0..self.members.len() {
+            let member = self.members.get(place);
+            let until = member.and_then(|member| member.lingers_until);
+            if until.is_some_and(|until| until <= now) {
+                self.own(place, Holder::Other);
+            }
+        }
+    }
+
     fn own(&mut self, place: usize, holder: Holder) {
         if let Some(member) = self.members.get_mut(place) {
+            member.lingers_until = None;
             member.holder = holder;
-            self.ownership.tell(member.instance.number, holder);
+            let mac = member.instance.virtual_mac.as_ref().map(|bears| bears.mac);
+            self.ownership.tell(member.instance.number, holder, mac);
         }
     }
 

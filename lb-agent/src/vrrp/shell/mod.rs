@@ -12,6 +12,7 @@ mod numbers;
 mod plan;
 mod report;
 mod socket;
+mod virtual_mac;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -27,13 +28,14 @@ pub use news::{News, NewsSink, Whose};
 pub use numbers::Numbers;
 pub use plan::PlanError;
 pub use report::InstanceReport;
+pub use virtual_mac::is_one as bears_virtual_mac;
 
 use self::elections::Elections;
 use self::host::{Host, Job};
 use self::plan::Plan;
 
 use crate::config::Config;
-use crate::network::{HostAddresses, Links, Netlink, NetworkError};
+use crate::network::{HostAddresses, Links, Netlink, NetworkError, PresentAddress};
 use crate::sys::{frames::FrameSocket, realtime};
 use crate::vrrp::tracking::{Condition, Source};
 
@@ -69,6 +71,15 @@ pub enum VrrpError {
     /// A socket for announcements cannot be opened.
     #[error("open a packet socket for gratuitous ARP (CAP_NET_RAW is needed)")]
     Frames(#[source] io::Error),
+    /// The device of a virtual MAC address cannot be made.
+    #[error("vrrp {instance}: make the device with its virtual MAC address (macvlan)")]
+    VirtualMac {
+        /// The instance.
+        instance: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// A thread cannot be started.
     #[error("start the VRRP thread")]
     Thread(#[source] io::Error),
@@ -219,8 +230,7 @@ impl Vrrp {
         news: NewsSink,
     ) -> Result<(), VrrpError> {
         let netlink = Netlink::open()?;
-        let links = netlink.links().await?;
-        let present = netlink.present_addresses().await?;
+        let (links, present) = look(config, &netlink).await?;
         let plan = Plan::new(config, &links, &present)?.numbered(numbers);
         let interfaces = plan.interfaces();
         let (answer, answered) = oneshot::channel();
@@ -295,6 +305,16 @@ fn runtime() -> Result<tokio::runtime::Runtime, VrrpError> {
         .map_err(VrrpError::Thread)
 }
 
+/// What is on the host, once the devices are there that instances bear their virtual MAC addresses by.
+async fn look(
+    config: &Config,
+    netlink: &Netlink,
+) -> Result<(Links, Vec<PresentAddress>), VrrpError> {
+    let (links, present) = (netlink.links().await?, netlink.present_addresses().await?);
+    virtual_mac::prepare(config, netlink, &links, &present).await?;
+    Ok((netlink.links().await?, netlink.present_addresses().await?))
+}
+
 type HostStarted = Result<(Plan, BTreeSet<usize>), VrrpError>;
 
 /// Plans, takes away what is of no use any more, and then works on jobs.
@@ -308,8 +328,7 @@ fn host_thread(
 ) {
     let open = async {
         let netlink = Netlink::open()?;
-        let links = netlink.links().await?;
-        let present = netlink.present_addresses().await?;
+        let (links, present) = look(config, &netlink).await?;
         let plan = Plan::new(config, &links, &present)?.numbered(numbers);
         let kept = plan.left_behind(&present);
         let frames = FrameSocket::open().map_err(VrrpError::Frames)?;

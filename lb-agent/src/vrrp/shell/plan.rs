@@ -6,6 +6,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::numbers::Numbers;
+use super::virtual_mac::VirtualMac;
 use crate::config::{self, Config};
 use crate::network::{Links, OwnAddress, OwnRoute, PresentAddress};
 use crate::vrrp::fsm::{OWNER, Parameters, Preempt, Promotion};
@@ -17,6 +18,11 @@ use crate::vrrp::packet::{
 use crate::vrrp::receive::{Casting, Filter, OtherList};
 use crate::vrrp::tracking::{Source, Tracked};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+/// From another router's advert until its announcements have reached everybody: long beside what a network takes.
+const ANNOUNCED: Duration = Duration::from_millis(50);
+/// An orderly end waits as long.
+const MAX_LINGER: Duration = Duration::from_secs(2);
 
 /// Why an instance cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +99,11 @@ pub struct Instance {
     pub routes: Vec<OwnRoute>,
     /// How they are announced.
     pub garp: config::Garp,
+    /// The device that it bears its own MAC address by; `None`: it has that of its interface.
+    pub virtual_mac: Option<VirtualMac>,
+    /// How long packets are forwarded after the addresses were given up in order: as long as another router may take to
+    /// take over, which is its skew (RFC 9568 §6.1, RFC 3768 §6.1).
+    pub linger: Duration,
     /// What it is known by elsewhere.
     pub number: u16,
     /// When they fall silent.
@@ -181,10 +192,14 @@ fn instance(
     };
     let interface_index = index_of(&vrrp.interface)?;
     let source = source(config, vrrp, interface_index, present)?;
+    let virtual_mac = VirtualMac::find(vrrp, interface_index, links);
+    let home = virtual_mac
+        .as_ref()
+        .map_or(interface_index, |bears| bears.index);
     let own = |address: &config::VirtualAddress| {
-        let name = address.interface.as_deref().unwrap_or(&vrrp.interface);
+        let named = address.interface.as_deref().map(index_of).transpose()?;
         Ok(OwnAddress {
-            interface: index_of(name)?,
+            interface: named.unwrap_or(home),
             net: address.net,
             label: address.label.clone(),
         })
@@ -245,6 +260,11 @@ fn instance(
         addresses,
         routes,
         garp: vrrp.garp,
+        virtual_mac,
+        linger: match version {
+            Version::V2 => Duration::from_secs(1),
+            Version::V3 => vrrp.advert_interval.min(MAX_LINGER),
+        } + ANNOUNCED,
         number: 0,
         fence: vrrp.fence,
         patience: vrrp.advert_interval * u32::from(vrrp.down_adverts),

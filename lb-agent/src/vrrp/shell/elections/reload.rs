@@ -32,6 +32,10 @@ impl Elections {
         for instance in &plan.instances {
             socket_for(instance, &mut places, self.sockets.len(), &mut opened)?;
         }
+        let mut senders = Vec::new();
+        for instance in &plan.instances {
+            senders.push(super::sender(instance)?);
+        }
         self.sockets.extend(opened);
         self.places = places;
 
@@ -70,7 +74,7 @@ impl Elections {
             .into_iter()
             .map(Some)
             .collect();
-        for (instance, from) in plan.instances.iter().zip(&from) {
+        for ((instance, from), sender) in plan.instances.iter().zip(&from).zip(senders) {
             let kept = from.and_then(|from| old.get_mut(from)?.take());
             let socket = self
                 .places
@@ -81,11 +85,13 @@ impl Elections {
                 Some(member) => Member {
                     instance: instance.clone(),
                     socket,
+                    sender,
                     ..member
                 },
                 None => Member {
                     instance: instance.clone(),
                     socket,
+                    sender,
                     refused: Counters::new(),
                     complaints: BTreeMap::new(),
                     sends: true,
@@ -147,6 +153,7 @@ fn goes_on(old: &Instance, new: &Instance) -> bool {
             place_of(instance),
             instance.advert.virtual_router_id,
             instance.filter.version,
+            instance.virtual_mac.clone(),
         )
     };
     identity(old) == identity(new)
