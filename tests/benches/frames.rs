@@ -43,7 +43,8 @@ const REAL_SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
 /// A virtual address for each forwarder.
 const VIP_DR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
 const VIP_TUN: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 101);
-const VIP_NFT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 102);
+const VIP_NAT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 102);
+const VIP_NFT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 103);
 const PORT: u16 = 53;
 
 /// What forwards.
@@ -52,17 +53,18 @@ enum Forwarder {
     MacSwap,
     Dr,
     Tun,
+    Nat,
     Nft,
 }
 
 impl Forwarder {
-    const ALL: [Self; 4] = [Self::MacSwap, Self::Dr, Self::Tun, Self::Nft];
+    const ALL: [Self; 5] = [Self::MacSwap, Self::Dr, Self::Tun, Self::Nat, Self::Nft];
 
     /// The program on its interface; none for the kernel's own forwarding.
     fn program(self) -> Option<&'static str> {
         match self {
             Self::MacSwap => Some("macswap"),
-            Self::Dr | Self::Tun => Some("lb"),
+            Self::Dr | Self::Tun | Self::Nat => Some("lb"),
             Self::Nft => None,
         }
     }
@@ -71,6 +73,7 @@ impl Forwarder {
         match self {
             Self::MacSwap | Self::Dr => VIP_DR,
             Self::Tun => VIP_TUN,
+            Self::Nat => VIP_NAT,
             Self::Nft => VIP_NFT,
         }
     }
@@ -87,6 +90,7 @@ impl Forwarder {
             Self::MacSwap => "macswap",
             Self::Dr => "dr",
             Self::Tun => "tun",
+            Self::Nat => "nat",
             Self::Nft => "nft_dnat",
         }
     }
@@ -107,11 +111,12 @@ fn main() -> Result<()> {
     for (forwarder, rounds) in Forwarder::ALL.iter().zip(&rates) {
         figures.push(Figure::of_rounds(forwarder.case(), "per_second", rounds));
     }
-    let [macswap, dr, tun, nft] = &rates;
+    let [macswap, dr, tun, nat, nft] = &rates;
     for (case, ours, other) in [
         ("dr_vs_macswap", dr, macswap),
         ("tun_vs_macswap", tun, macswap),
         ("dr_vs_nft", dr, nft),
+        ("nat_vs_nft", nat, nft),
     ] {
         let ratios: Vec<f64> = ours
             .iter()
@@ -158,7 +163,7 @@ END
 }
 
 /// Frames per second of CPU time, by forwarder and round.
-fn measure(cpu: usize) -> Result<[Vec<f64>; 4]> {
+fn measure(cpu: usize) -> Result<[Vec<f64>; 5]> {
     let [generator, forwarder] =
         ["gen", "dut"].map(|name| if_nametoindex(name).context("find an interface"));
     let (generator, forwarder) = (generator?, forwarder?);
@@ -171,7 +176,7 @@ fn measure(cpu: usize) -> Result<[Vec<f64>; 4]> {
     program(&mut datapath, "sink")?.attach_to_if_index(generator, XdpMode::Driver)?;
 
     let clock = Clock::of_cpu(cpu)?;
-    let mut rates: [Vec<f64>; 4] = Default::default();
+    let mut rates: [Vec<f64>; 5] = Default::default();
     // The first round warms up and is not counted.
     for round in 0..=ROUNDS {
         for (forwarder_kind, rates) in Forwarder::ALL.into_iter().zip(&mut rates) {
@@ -323,10 +328,16 @@ fn desired(interface: u32) -> Desired {
         real_servers: vec![real_server],
         flows: FlowRules::default(),
     };
+    let translated = RealServer {
+        port: PORT,
+        ..real_server(Mode::Nat, None)
+    };
     let tunnel = Some(TunnelSource::fixed(FORWARDER.into()));
     Desired {
+        local: Default::default(),
         services: vec![
             service("dr", VIP_DR, real_server(Mode::Dr, None)),
+            service("nat", VIP_NAT, translated),
             service("tun", VIP_TUN, real_server(Mode::Tun, tunnel)),
         ],
         devices: vec![Device {

@@ -1,11 +1,11 @@
 //! Real requests through the lab: lb beside HAProxy, nginx and nftables, all of it on one machine.
 //!
 //! ```text
-//!  cl1 (wrk) ── sw ── lb1: lb, by direct routing and by tunnels ── rs1 (nginx)
-//!                  └─ lb2: HAProxy, nginx stream, nftables ────────┘
+//!  cl1 (wrk) ── sw ── lb1: lb, by direct routing, tunnels, NAT ── rs1 (nginx), rs2 for NAT
+//!                  └─ lb2: HAProxy, nginx stream, nftables ────── rs1
 //! ```
 //!
-//! Every way leads to the one real server, and takes its turn in every round. A rate is of that round's rate without
+//! Every way leads to one real server, and takes its turn in every round. A rate is of that round's rate without
 //! anything in between. CPU time is what the whole machine was busy for, so it needs a machine with nothing else to do.
 
 use std::fs;
@@ -35,7 +35,7 @@ struct Way {
 }
 
 /// The first is the measure of the others.
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 7] = [
     Way {
         name: "direct",
         target: "10.1.0.21:80",
@@ -47,6 +47,10 @@ const WAYS: [Way; 6] = [
     Way {
         name: "tun",
         target: "10.1.0.100:8080",
+    },
+    Way {
+        name: "nat",
+        target: "10.1.0.100:8001",
     },
     Way {
         name: "haproxy",
@@ -64,7 +68,7 @@ const WAYS: [Way; 6] = [
 
 const LB: &str = r#"
 router_id = "lb1"
-interfaces = ["eth0"]
+interfaces = ["eth0", "eth1"]
 
 [[service]]
 name = "dr"
@@ -79,7 +83,17 @@ listen = ["10.1.0.100:8080"]
 mode = "tun"
 check = { tcp = {} }
 real_server = [{ address = "10.1.0.21:8080" }]
+
+[[service]]
+name = "nat"
+listen = ["10.1.0.100:8001"]
+mode = "nat"
+check = { tcp = {} }
+real_server = [{ address = "10.2.0.22:80" }]
 "#;
+
+/// What the real server of NAT is told: its only way to clients is the director.
+const GATEWAY: &str = "ip link set eth0 down && ip address del 10.1.0.100/32 dev lo && ip route add default via 10.2.0.11";
 
 const HAPROXY: &str = "
 defaults
@@ -113,11 +127,19 @@ struct Turn {
     cpu_us: f64,
 }
 
+/// Those of every way.
+type Turns = [Vec<Turn>; WAYS.len()];
+
 fn main() -> Result<()> {
     check_requirements()?;
-    let lab = Lab::up(&Options { real_servers: 1 })?;
+    let lab = Lab::up(&Options { real_servers: 2 })?;
     let (client, real_server) = (lab.find_node("cl1")?, lab.find_node("rs1")?);
-    let _nginx = Nginx::start(real_server, AccessLog::Off)?;
+    let behind_nat = lab.find_node("rs2")?;
+    behind_nat.run("sh", &["-c", GATEWAY])?;
+    let _nginx = [
+        Nginx::start(real_server, AccessLog::Off)?,
+        Nginx::start(behind_nat, AccessLog::Off)?,
+    ];
     let _decapsulator = decapsulate(real_server)?;
     let _agent = lab.agent("lb1", &agent_binary()?, LB)?;
     let _peers = peers(lab.find_node("lb2")?)?;
@@ -127,8 +149,8 @@ fn main() -> Result<()> {
             request_once(client, target, DEADLINE).map_err(|error| format!("{error:#}"))
         })?;
     }
-    let mut keepalive: [Vec<Turn>; WAYS.len()] = Default::default();
-    let mut close: [Vec<Turn>; WAYS.len()] = Default::default();
+    let mut keepalive: Turns = Default::default();
+    let mut close: Turns = Default::default();
     for round in 1..=ROUNDS {
         for (index, way) in WAYS.iter().enumerate() {
             keepalive[index].push(turn(client, way, &[])?);
@@ -144,7 +166,7 @@ fn main() -> Result<()> {
 }
 
 /// Every way against the first, round by round.
-fn figures(keepalive: &[Vec<Turn>; 6], close: &[Vec<Turn>; 6]) -> Vec<Figure> {
+fn figures(keepalive: &Turns, close: &Turns) -> Vec<Figure> {
     let each =
         |turns: &[Turn], value: fn(&Turn) -> f64| turns.iter().map(value).collect::<Vec<_>>();
     let mut figures = vec![
@@ -162,7 +184,7 @@ fn figures(keepalive: &[Vec<Turn>; 6], close: &[Vec<Turn>; 6]) -> Vec<Figure> {
     ];
     for (index, way) in WAYS.iter().enumerate().skip(1) {
         let name = way.name;
-        let against = |turns: &[Vec<Turn>; 6], compare: fn(&Turn, &Turn) -> f64| -> Vec<f64> {
+        let against = |turns: &Turns, compare: fn(&Turn, &Turn) -> f64| -> Vec<f64> {
             turns[index]
                 .iter()
                 .zip(&turns[0])

@@ -76,6 +76,7 @@ impl Alone {
         let watches = Watches {
             links: resolver.links(),
             addresses: resolver.addresses(),
+            services: watch::channel(Arc::default()).1,
         };
         let numbers = ownership::numbers(&config, &Numbers::default());
         let sinks = Sinks {

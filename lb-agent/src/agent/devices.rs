@@ -79,7 +79,11 @@ pub async fn choose(
     };
     let mut unplaced = Vec::new();
     let mut indices = BTreeSet::new();
-    for listen in pool.services().iter().flat_map(|service| &service.listen) {
+    let forwarded = pool
+        .services()
+        .iter()
+        .filter(|service| service.is_forwarded());
+    for listen in forwarded.flat_map(|service| &service.listen) {
         let mut here: BTreeSet<u32> = addresses
             .interfaces_of(listen.ip())
             .into_iter()

@@ -11,7 +11,8 @@ use lb_common::{
     backend::mac_word,
     control::{ALWAYS_OWNED, OWNERS},
 };
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
+use tokio::sync::watch;
 
 /// The number of the ownership word of the instance with this place in the configuration.
 pub fn owner_number(place: usize) -> u16 {
@@ -34,15 +35,23 @@ pub fn owner_of(address: IpAddr, service: &Service, instances: &[config::Vrrp]) 
     place.map_or(ALWAYS_OWNED, owner_number)
 }
 
-/// Tells the data plane.
-pub fn sink(owners: Owners) -> OwnershipSink {
+/// The ownership words of instances that are master here.
+pub type Held = BTreeSet<u16>;
+
+/// Tells the data plane, and whoever wants to know what is served here.
+pub fn sink(owners: Owners, held: watch::Sender<Held>) -> OwnershipSink {
     OwnershipSink::new(move |number, holder, mac| {
+        let number = number % OWNERS as u16;
+        held.send_if_modified(|held| match holder {
+            Holder::Us => held.insert(number),
+            Holder::Other | Holder::OtherButStillHere => held.remove(&number),
+        });
         let word = match holder {
             Holder::Us => Owner::FORWARDS | mac.map_or(0, mac_word),
             Holder::Other => 0,
             Holder::OtherButStillHere => Owner::STILL_LOCAL,
         };
-        owners.store(number % OWNERS as u16, Owner(word));
+        owners.store(number, Owner(word));
     })
 }
 

@@ -6,7 +6,7 @@
 use super::{
     Agent, devices,
     interfaces::Interfaces,
-    ownership,
+    ownership::{self, Held},
     pool::Pool,
     start::{track, wait_for_next_hops},
     telling,
@@ -17,6 +17,7 @@ use crate::{
     vrrp::shell::{NewsSink, Numbers, Sinks, Vrrp, Watches},
 };
 use std::{collections::BTreeSet, net::IpAddr, path::Path, sync::Arc};
+use tokio::sync::watch;
 
 /// Reads the file, and refuses what a running agent cannot become.
 ///
@@ -31,6 +32,7 @@ pub(super) fn read(path: &Path, running: &Config) -> Result<Config, String> {
     let restarts = [
         ("control", running.control != new.control),
         ("process", running.process != new.process),
+        ("mail", running.mail != new.mail),
         ("log", running.log != new.log),
         ("interfaces", running.interfaces != new.interfaces),
         ("datapath", running.datapath != new.datapath),
@@ -93,9 +95,12 @@ impl Agent {
                 let watches = Watches {
                     links: self.resolver.links(),
                     addresses: self.resolver.addresses(),
+                    services: self.enough.subscribe(),
                 };
+                let (holds, held) = watch::channel(Held::default());
+                self.held = held;
                 let sinks = Sinks {
-                    ownership: ownership::sink(self.datapath.owners()),
+                    ownership: ownership::sink(self.datapath.owners(), holds),
                     fence: self.fencing.sink(),
                     news: news.clone(),
                 };
@@ -116,7 +121,9 @@ impl Agent {
             .collect();
         self.resolver.set_targets(addresses.clone());
         wait_for_next_hops(&self.resolver, &addresses).await;
-        self.checks.set_targets(pool.targets());
+        let targets = pool.targets_while(&self.held.borrow_and_update());
+        self.checks.set_targets(targets);
+        self.enough.send_replace(Arc::new(pool.enough()));
         (self.pool, self.numbers, self.config) = (pool, numbers, config);
         self.news = news;
         self.is_dirty = true;

@@ -38,6 +38,8 @@ enum Name {
     Lab,
     /// Time per packet in the XDP program, above bare XDP_TX.
     Packet,
+    /// What health checks cost, how late they are, and how soon packets obey them.
+    Checks,
 }
 
 impl Name {
@@ -48,6 +50,7 @@ impl Name {
             Self::Frames => "frames",
             Self::Lab => "lab",
             Self::Packet => "packet",
+            Self::Checks => "checks",
         }
     }
 
@@ -56,6 +59,7 @@ impl Name {
             Self::Failover => &[Need::Ebpf, Need::Bpffs, Need::Lab],
             Self::Frames | Self::Lab => &[Need::Ebpf, Need::Bpffs, Need::Lab, Need::Peers],
             Self::Packet => &[Need::Ebpf, Need::Bpffs],
+            Self::Checks => &[Need::Ebpf, Need::Bpffs, Need::Lab],
         }
     }
 }
@@ -66,12 +70,13 @@ impl Name {
         match self {
             Self::Failover => &[],
             Self::Frames | Self::Lab | Self::Packet => &["--features", "bench"],
+            Self::Checks => &[],
         }
     }
 
     /// Whether it starts lb-agent itself.
     fn runs_an_agent(self) -> bool {
-        matches!(self, Self::Failover | Self::Lab)
+        matches!(self, Self::Failover | Self::Lab | Self::Checks)
     }
 
     fn about(self) -> About {
@@ -87,6 +92,12 @@ impl Name {
                 title: "A packet through the program",
                 method: "Nanoseconds above a bare `return XDP_TX`: `BPF_PROG_TEST_RUN` with a million repeats a round, each case in\n\
                          turn with a twin that only puts back what the program changed; differences of thread CPU time.",
+            },
+            Self::Checks => About {
+                title: "Health checks",
+                method: "2,000 checks a second against servers on loopback by the agent's own tasks on a thread of their own: CPU time of\n\
+                         that thread for a check, how late checks start, memory; `flip`: an agent with 100 services in the lab, from\n\
+                         the end of the last failed check until the first packet obeys.",
             },
             Self::Lab => About {
                 title: "Requests through the lab",

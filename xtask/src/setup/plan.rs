@@ -33,7 +33,7 @@ pub struct Plan {
 type Tool = (&'static str, &'static str);
 
 /// What the lab runs.
-const LAB: [Tool; 7] = [
+const LAB: [Tool; 8] = [
     ("nginx", "nginx"),
     ("curl", "curl"),
     ("ip", "iproute2"),
@@ -41,6 +41,7 @@ const LAB: [Tool; 7] = [
     ("keepalived", "keepalived"),
     ("dnsmasq", "dnsmasq-base"),
     ("smtpd", "opensmtpd"),
+    ("aiosmtpd", "python3-aiosmtpd"),
 ];
 /// What benchmarks measure beside lb.
 const PEERS: [Tool; 3] = [("nft", "nftables"), ("haproxy", "haproxy"), ("wrk", "wrk")];

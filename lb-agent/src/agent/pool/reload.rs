@@ -82,6 +82,11 @@ impl Pool {
         ids
     }
 
+    fn real_servers(&self) -> impl Iterator<Item = &PoolRealServer> {
+        let services = self.services.iter();
+        services.flat_map(|service| &service.real_servers)
+    }
+
     fn find(&self, service: &str, real_server: &PoolRealServer) -> Option<&PoolRealServer> {
         let services = self.services.iter().filter(|known| known.name == service);
         let mut known = services.flat_map(|service| &service.real_servers);

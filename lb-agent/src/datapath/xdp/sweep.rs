@@ -9,7 +9,7 @@ use lb_common::{
     flow::{Bucket, WAYS},
     hash,
 };
-use std::{collections::HashMap, mem::offset_of};
+use std::{collections::HashMap, mem::offset_of, net::IpAddr};
 
 /// What a sweep needs to know of a service.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ pub struct Swept {
     pub ended: u64,
     /// By service id.
     pub services: HashMap<u16, SweptService>,
+    /// Remembered flows that are not over, by the service's id, and address and port of the real server that has them.
+    pub connections: HashMap<(u16, IpAddr, u16), u64>,
 }
 
 /// What a sweep found of a service.
@@ -100,7 +102,16 @@ fn sweep_entry(maps: &Maps, number: u32, way: usize, look: &Look<'_>, swept: &mu
         }
         let tag = offset_of!(Bucket, tags) + way * 8;
         let tag = Tag(maps.flows.load_word(number, tag));
-        if let Some((assignment, place, slot)) = look.keep(maps, flow, tag) {
+        if let Some(kept) = look.keep(maps, flow, tag) {
+            let Kept {
+                assignment,
+                place,
+                slot,
+                whose,
+            } = kept;
+            if !flow.state().is_over() {
+                *swept.connections.entry(whose).or_default() += 1;
+            }
             let service = swept.services.entry(assignment.view.service).or_default();
             service.flows += 1;
             service.elsewhere += u64::from(slot.current() != flow.backend());
@@ -115,11 +126,21 @@ fn sweep_entry(maps: &Maps, number: u32, way: usize, look: &Look<'_>, swept: &mu
     }
 }
 
+/// A flow that is to be kept.
+struct Kept<'a> {
+    assignment: &'a Assignment,
+    /// Of its slot in the table.
+    place: u32,
+    slot: Slot,
+    /// The service's id, and the real server's address and port.
+    whose: (u16, IpAddr, u16),
+}
+
 impl<'a> Look<'a> {
-    /// The service, place and slot of a flow that is to be kept.
-    fn keep(&self, maps: &Maps, flow: Flow, tag: Tag) -> Option<(&'a Assignment, u32, Slot)> {
+    /// What there is to know of a flow that is to be kept.
+    fn keep(&self, maps: &Maps, flow: Flow, tag: Tag) -> Option<Kept<'a>> {
         let backend: Backend = maps.backends.read(self.live.place(flow.backend()))?;
-        bank::ip_address(backend.address, backend.family)?;
+        let address = bank::ip_address(backend.address, backend.family)?;
         let assignment = self.by_service.get(&backend.service)?;
         let View { start, len, .. } = assignment.view;
         let place = hash::spread(tag.flow(), len);
@@ -127,6 +148,12 @@ impl<'a> Look<'a> {
         let is_wanted = flow.is_of(backend.generation)
             && flow.idle(self.clock) <= assignment.idle.of(flow.state())
             && (slot.is_open() || slot.current() != flow.backend());
-        is_wanted.then_some((assignment, place, slot))
+        let whose = (backend.service, address, u16::from_be(backend.port_be));
+        is_wanted.then_some(Kept {
+            assignment,
+            place,
+            slot,
+            whose,
+        })
     }
 }

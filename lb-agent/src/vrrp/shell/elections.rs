@@ -3,7 +3,7 @@
 mod reload;
 
 use super::{
-    BATCH, COMPLAINT_GAP, Command, InstanceReport, Order, VrrpError,
+    BATCH, COMPLAINT_GAP, Command, InstanceReport, Order, Services, VrrpError, Watches,
     clock::Clock,
     fence::FenceSink,
     host::Job,
@@ -43,6 +43,7 @@ pub(super) struct Elections {
     /// Where in that list the socket of an interface and family is.
     places: Places,
     links: watch::Receiver<Arc<Links>>,
+    services: watch::Receiver<Arc<Services>>,
     /// Interfaces that something depends on.
     tracked: BTreeSet<String>,
     jobs: mpsc::Sender<Job>,
@@ -78,7 +79,7 @@ struct Member {
 impl Elections {
     pub(super) fn open(
         plan: Plan,
-        links: watch::Receiver<Arc<Links>>,
+        watches: Watches,
         jobs: mpsc::Sender<Job>,
         fence: FenceSink,
         news: NewsSink,
@@ -121,7 +122,8 @@ impl Elections {
             members,
             sockets,
             places,
-            links,
+            links: watches.links,
+            services: watches.services,
             jobs,
             fence,
             news,
@@ -131,6 +133,7 @@ impl Elections {
 
     pub(super) async fn start(&mut self, left_behind: &BTreeSet<usize>) {
         self.look_at_interfaces().await;
+        self.look_at_services().await;
         let steps = self.node.start(left_behind, self.clock.now());
         self.carry_out(steps).await;
         for place in left_behind {
@@ -144,7 +147,7 @@ impl Elections {
 
     /// Works until told to stop, or until nobody can tell any more.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let mut watching = true;
+        let (mut watching, mut heeding) = (true, true);
         let mut more = false;
         loop {
             if more {
@@ -166,6 +169,10 @@ impl Elections {
                 changed = self.links.changed(), if watching => match changed {
                     Ok(()) => self.look_at_interfaces().await,
                     Err(_) => watching = false,
+                },
+                changed = self.services.changed(), if heeding => match changed {
+                    Ok(()) => self.look_at_services().await,
+                    Err(_) => heeding = false,
                 },
                 command = inbox.recv() => match command {
                     Some(Command::Condition(source, condition)) => {
@@ -241,6 +248,19 @@ impl Elections {
     /// How an interface is, as far as it is known.
     fn link(&self, name: &str) -> Condition {
         condition(&self.links.borrow(), name)
+    }
+
+    async fn look_at_services(&mut self) {
+        let services = Arc::clone(&self.services.borrow_and_update());
+        for (name, &has_enough) in services.iter() {
+            let condition = match has_enough {
+                true => Condition::Up,
+                false => Condition::Down,
+            };
+            let source = Source::Service(name.clone());
+            let steps = self.node.on_condition(source, condition, self.clock.now());
+            self.carry_out(steps).await;
+        }
     }
 
     /// Reads what waits; `true`: there may be more.

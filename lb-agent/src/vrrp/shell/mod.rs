@@ -14,7 +14,7 @@ mod report;
 mod socket;
 mod virtual_mac;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -110,7 +110,12 @@ pub struct Watches {
     pub links: watch::Receiver<Arc<Links>>,
     /// Its addresses.
     pub addresses: watch::Receiver<Arc<HostAddresses>>,
+    /// Its services.
+    pub services: watch::Receiver<Arc<Services>>,
 }
+
+/// Whether services have enough that lives, by name.
+pub type Services = BTreeMap<String, bool>;
 
 /// What an operator may want of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -333,7 +338,9 @@ fn host_thread(
         let kept = plan.left_behind(&present);
         let frames = FrameSocket::open().map_err(VrrpError::Frames)?;
         let instances = plan.instances.clone();
-        let Watches { links, addresses } = watches;
+        let Watches {
+            links, addresses, ..
+        } = watches;
         let host = Host::new(
             instances, &present, netlink, frames, ownership, links, addresses,
         );
@@ -369,7 +376,7 @@ fn election_thread(
         Err(error) => return drop(ready.send(Err(error))),
     };
     runtime.block_on(async {
-        let mut elections = match Elections::open(plan, watches.links, jobs, fence, news) {
+        let mut elections = match Elections::open(plan, watches, jobs, fence, news) {
             Ok(elections) => elections,
             Err(error) => return drop(ready.send(Err(error))),
         };

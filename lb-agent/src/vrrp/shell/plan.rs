@@ -315,7 +315,8 @@ fn setup(config: &Config, vrrp: &config::Vrrp, instance: &Instance) -> Result<Se
         announce_refresh: vrrp.garp.refresh,
         promotion: Promotion::AtOnce,
     };
-    let mut tracked = interfaces(&vrrp.track_interfaces);
+    let mut tracked = tracked(&vrrp.track_interfaces, Source::Interface);
+    tracked.extend(self::tracked(&vrrp.track_services, Source::Service));
     tracked.extend(scripts(&vrrp.track_scripts, config));
     if vrrp.track_primary {
         let source = Source::Interface(vrrp.interface.clone());
@@ -333,17 +334,18 @@ fn groups(config: &Config) -> Vec<GroupSetup> {
     let group = |group: &config::SyncGroup| GroupSetup {
         name: group.name.clone(),
         members: group.instances.iter().filter_map(place).collect(),
-        tracked: interfaces(&group.track_interfaces)
+        tracked: tracked(&group.track_interfaces, Source::Interface)
             .into_iter()
+            .chain(tracked(&group.track_services, Source::Service))
             .chain(scripts(&group.track_scripts, config))
             .collect(),
     };
     config.sync_groups.iter().map(group).collect()
 }
 
-fn interfaces(tracked: &[config::Tracked]) -> Vec<Tracked> {
+fn tracked(tracked: &[config::Tracked], source: fn(String) -> Source) -> Vec<Tracked> {
     let one = |tracked: &config::Tracked| Tracked {
-        source: Source::Interface(tracked.name.clone()),
+        source: source(tracked.name.clone()),
         weight: tracked.weight.unwrap_or(0),
     };
     tracked.iter().map(one).collect()
