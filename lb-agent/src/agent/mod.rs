@@ -14,11 +14,14 @@ mod lock;
 mod operator;
 mod ownership;
 mod pool;
+mod reload;
 mod report;
 mod start;
 mod state_file;
 mod sweep;
+mod telling;
 mod terms;
+mod trackers;
 
 pub use alone::Alone;
 pub use devices::DevicesError;
@@ -26,6 +29,8 @@ pub use lock::{Lock, LockError};
 pub use pool::{Change, Pool, PoolError};
 pub use start::{StartError, start};
 pub use state_file::StateFileError;
+pub use telling::TellingError;
+pub use trackers::{TrackerError, trackers};
 
 use crate::{
     config::Config,
@@ -33,14 +38,17 @@ use crate::{
         protocol::{Request, Response, ServerVerb},
         server::{Asked, Server},
     },
-    datapath::{Desired, xdp::Datapath},
+    datapath::{
+        Desired,
+        xdp::{Datapath, Pins},
+    },
     health,
     mail::{Mailer, Mailing},
     network::{HostAddresses, Links, Netlink, NextHops, Resolver},
     notify::Notifier,
     script::Runner,
     sys::grace::Grace,
-    vrrp::shell::{Order, Services, Vrrp},
+    vrrp::shell::{NewsSink, Numbers, Order, Services, Vrrp},
 };
 use drain::{Drains, Seen};
 use fencing::Fencing;
@@ -53,6 +61,7 @@ use ownership::Held;
 use pool::{PoolRealServer, Stance, Word};
 use std::{
     io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -64,6 +73,7 @@ use tokio::{
     task::JoinHandle,
     time::Interval,
 };
+use trackers::Trackers;
 
 /// How long to wait before a commit that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -72,6 +82,9 @@ const RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Agent {
     config: Config,
+    /// Where that was read.
+    path: PathBuf,
+    pins: Pins,
     started: Instant,
     pool: Pool,
     terms: Terms,
@@ -81,7 +94,12 @@ pub struct Agent {
     resolver: Resolver,
     /// The elections, where there are any.
     vrrp: Option<Vrrp>,
+    /// The ownership words of its instances.
+    numbers: Numbers,
+    /// Where its elections tell their news.
+    news: NewsSink,
     fencing: Fencing,
+    trackers: Trackers,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
     addresses: watch::Receiver<Arc<HostAddresses>>,
@@ -184,14 +202,17 @@ impl Agent {
                     let _ = answer.send(self.answer(request).await);
                 }
                 passed = wait(&mut self.waiting) => self.on_grace(passed),
-                _ = self.seconds.tick() => self.on_second(),
+                _ = self.seconds.tick() => {
+                    self.on_second();
+                    self.follow_interfaces().await;
+                }
                 outcome = self.sweeper.outcome() => self.on_swept(outcome),
                 () = sleep_until(retry), if retry.is_some() => self.retry_at = None,
                 () = sleep_until(step), if step.is_some() => self.is_dirty = true,
                 _ = self.signals.terminate.recv() => break,
                 _ = self.signals.interrupt.recv() => break,
                 _ = self.signals.hangup.recv() => {
-                    tracing::warn!("SIGHUP: reload is not supported yet; restart the agent, forwarding goes on meanwhile");
+                    self.reload_and_log().await;
                 }
             }
         }
@@ -205,6 +226,7 @@ impl Agent {
             vrrp.stop().await;
             self.fencing.open_all();
         }
+        drop(self.trackers);
         self.checks.stop().await;
         self.notifier.finish().await;
         if let Some((_, mailing)) = self.mail {
@@ -372,6 +394,10 @@ impl Agent {
             Request::VrrpClaim { instance } => {
                 ownership::hand_over(self.vrrp.as_ref(), Order::Claim, instance).await
             }
+            Request::Reload => match self.reload().await {
+                Ok(done) => Response::Done(done),
+                Err(words) => Response::Error(words),
+            },
             Request::Status => match self.report().await {
                 Ok(status) => Response::Status(Box::new(status)),
                 Err(error) => Response::Error(format!("read the maps: {error}")),

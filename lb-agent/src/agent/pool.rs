@@ -26,6 +26,7 @@ use targets::Targets;
 mod change;
 mod forwarding;
 mod real_server;
+mod reload;
 mod service;
 mod targets;
 mod word;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::context::{Context, Problem};
 use super::model::{
     Config, Datapath, Listen, MailEvent, Mode, NatSource, Protocol, RealServer, Scheduler, Service,
-    SyncGroup, Via, Vrrp, VrrpNotify,
+    SyncGroup, Via, Vrrp,
 };
 
 /// A key, whether a value of it is not supported, and what to call that.
@@ -25,28 +25,13 @@ const GLOBAL: &[Rule<Config>] = &[
     ("ipvs.timeouts", |c| c.ipvs.timeouts.is_some(), "IPVS"),
 ];
 
-/// A list of tables, the names of its members, and what it is about.
-type List = (&'static str, fn(&Config) -> Vec<&String>, &'static str);
-
-/// Lists of which every member is refused.
-#[rustfmt::skip]
-const LISTS: &[List] = &[
-    ("script", |c| c.tracked_scripts.iter().map(|s| &s.name).collect(), "tracked scripts"),
-];
-
 #[rustfmt::skip]
 const VRRP: &[Rule<Vrrp>] = &[
-    ("routes", |v| !v.routes.is_empty(), "routes that come and go with the addresses"),
     ("accept", |v| !v.accept, "a master that accepts nothing"),
-    ("virtual_mac", |v| v.virtual_mac, "virtual MAC addresses"),
-    ("track_scripts", |v| !v.track_scripts.is_empty(), "tracked scripts"),
-    ("notify", |v| v.notify != VrrpNotify::default(), "notification"),
 ];
 
 #[rustfmt::skip]
 const SYNC_GROUP: &[Rule<SyncGroup>] = &[
-    ("track_scripts", |g| !g.track_scripts.is_empty(), "tracked scripts"),
-    ("notify", |g| g.notify != VrrpNotify::default(), "notification"),
 ];
 
 #[rustfmt::skip]
@@ -87,11 +72,6 @@ pub(super) fn refuse(cx: &Context, config: &Config) {
     };
     for (key, _, what) in GLOBAL.iter().filter(|(_, met, _)| met(config)) {
         refused.at(key, what);
-    }
-    for (list, names, what) in LISTS {
-        for name in names(config) {
-            refused.at(&format!("{list}.{name}"), what);
-        }
     }
     for instance in &config.vrrp {
         refused.by_rules(&format!("vrrp.{}", instance.name), VRRP, instance);
