@@ -15,6 +15,7 @@ pub mod flow;
 pub mod hash;
 pub mod key;
 pub mod layout;
+pub mod probe;
 pub mod reason;
 pub mod service;
 pub mod slot;

@@ -22,7 +22,10 @@ use super::{
 use crate::{
     config::Config,
     control::server::{Asked, Server, ServerError},
-    datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
+    datapath::{
+        probe::Probes,
+        xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
+    },
     health,
     mail::{MailError, Mailer},
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
@@ -242,9 +245,17 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         vrrp,
         mut held,
     } = served;
+    let probes = match pool.steerer() {
+        Some(steerer) => {
+            let probes = Probes::load().map_err(DatapathError::Load)?;
+            steerer.set(probes.table());
+            Some(probes)
+        }
+        None => None,
+    };
     let targets = pool.targets_while(&held.borrow_and_update());
     let checks = health::Driver::spawn(targets, sender, CancellationToken::new());
-    let agent = Agent {
+    let mut agent = Agent {
         started: Instant::now(),
         next_hops: resolver.next_hops(),
         links: resolver.links(),
@@ -256,6 +267,7 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         resolver,
         vrrp,
         checks,
+        probes,
         scripts,
         notifier: Notifier::spawn(notify::TIMEOUT),
         mail,
@@ -279,6 +291,7 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         _lock: lock,
         config,
     };
+    agent.follow_probes();
     tracing::info!(services = agent.pool.services().len(), "ready");
     Ok(agent)
 }

@@ -129,14 +129,6 @@ fn each_key_of_a_service_that_is_not_built_is_refused_at_its_place() {
 }
 
 #[test]
-fn each_key_of_a_real_server_that_is_not_built_is_refused_at_its_place() {
-    for (key, what) in [("check.via = \"vip\"", "virtual address")] {
-        let text = BUILT.replace("weight = 65535\n", &format!("weight = 65535\n{key}\n"));
-        refused(&text, key, what);
-    }
-}
-
-#[test]
 fn each_table_that_is_not_built_is_refused_at_its_place() {
     for (table, written, what) in [
         (
