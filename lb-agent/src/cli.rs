@@ -9,7 +9,7 @@ use crate::{
         protocol::{Request, Response},
         server::remove_stale,
     },
-    datapath::xdp,
+    datapath::{fence, xdp},
     log,
     network::{Resolver, ResolverOptions},
     script::Runner,
@@ -262,6 +262,7 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     // What an agent that was killed could not take away itself.
     remove_stale(socket)?;
     let removed = xdp::unload(bpffs)?;
+    fence::unload();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -213,8 +213,8 @@ mod tests {
 
     /// Sizes of the maps' values that [`crate::LAYOUT_VERSION`] stands for.
     #[test]
-    fn the_layout_of_version_3() {
-        assert_eq!(crate::LAYOUT_VERSION, 3);
+    fn the_layout_of_version_4() {
+        assert_eq!(crate::LAYOUT_VERSION, 4);
         assert_eq!(
             size_of::<Control>(),
             8 + 8 + 16 + 8 * filter::WORDS + 8 * OWNERS + 16 * INTERFACES

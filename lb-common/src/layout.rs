@@ -1,7 +1,7 @@
 //! What must be equal for one version of the agent to trust what another left pinned.
 
 /// Version of every type in this crate and of every map's meaning; part of the pin directory's name.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Names of the maps in the program's object, and of their pins.
 pub mod map {

@@ -10,13 +10,16 @@ pub mod backend;
 pub mod checksum;
 pub mod control;
 pub mod counter;
+pub mod fence;
 pub mod filter;
 pub mod flow;
+pub mod fragment;
 pub mod hash;
 pub mod key;
 pub mod layout;
 pub mod probe;
 pub mod reason;
+pub mod route;
 pub mod service;
 pub mod slot;
 
@@ -27,6 +30,7 @@ pub use flow::{Flow, FlowState, Segment, Tag};
 pub use key::{Address, ServiceKey};
 pub use layout::LAYOUT_VERSION;
 pub use reason::Reason;
+pub use route::Route;
 pub use service::Service;
 pub use slot::{Deadline, Slot};
 

@@ -6,7 +6,7 @@
 use crate::{
     flow,
     maps::{BACKENDS, REASON_COUNTERS, SLOTS},
-    stats,
+    parts, scratch, stats,
     verdict::Verdict,
     vip::ControlBlock,
 };
@@ -21,8 +21,9 @@ pub struct Selected {
     pub backend: &'static Backend,
 }
 
-/// What is asked of the flow table. Kept in one place in memory: a call takes five arguments.
-struct Question {
+/// What is asked of the flow table.
+#[repr(C)]
+pub struct Question {
     slot: Slot,
     tag: Tag,
     live: Live,
@@ -64,15 +65,18 @@ pub fn backend(
     if !slot.is_settled() {
         let keyed = packet.keyed_hash(control.flow_key());
         let segment = packet.segment().map_err(refuse)?;
-        let question = Question {
-            slot,
-            tag: Tag::new(flow, keyed),
-            live,
-            now: control.clock(),
-            service: service.id,
-            segment,
+        let room = scratch::get().ok_or_else(|| refuse(Reason::Inconsistent))?;
+        // SAFETY: this CPU's own.
+        id = unsafe {
+            let question = &raw mut (*room).question;
+            (*question).slot = slot;
+            (*question).tag = Tag::new(flow, keyed);
+            (*question).live = live;
+            (*question).now = control.clock();
+            (*question).service = service.id;
+            (*question).segment = segment;
+            parts::lb_decide(question)
         };
-        id = decide(&question);
         if id == HELD {
             return Err(refuse(Reason::RealServerDead));
         }
@@ -92,12 +96,9 @@ const HOLDS: u8 = Tenure::Holds as u8;
 /// In the place of a backend's id: the packet is held.
 const HELD: u32 = u32::MAX;
 
-/// What the flow table makes of a packet: a backend's id, 0 for nobody, or [`HELD`]. One function for all, off the way of
-/// settled flows. Cold like every function that is called: aya 0.14 knows functions by their address alone, so that they
-/// must all lie in one section (`aya_obj::relocation`, `linked_functions`).
-#[cold]
-#[inline(never)]
-fn decide(question: &Question) -> u32 {
+/// What the flow table makes of a packet: a backend's id, 0 for nobody, or [`HELD`].
+#[inline(always)]
+pub fn decide(question: &Question) -> u32 {
     let &Question {
         slot, tag, segment, ..
     } = question;
@@ -190,7 +191,7 @@ fn tenure(live: Live, id: u32, flow: Option<Flow>) -> Tenure {
 
 /// The live bank's backend with this id.
 #[inline(always)]
-fn entry(live: Live, id: u32) -> Option<&'static Backend> {
+pub fn entry(live: Live, id: u32) -> Option<&'static Backend> {
     // SAFETY: in bounds by the look-up; the map outlives the program; what changes in a live entry is read volatile where
     // it is used.
     match BACKENDS.get_ptr(live.place(id)) {

@@ -7,6 +7,7 @@
 mod alone;
 mod devices;
 mod drain;
+mod fencing;
 mod interfaces;
 mod local_health;
 mod lock;
@@ -33,13 +34,14 @@ use crate::{
     datapath::{Desired, probe::Probes, xdp::Datapath},
     health,
     mail::{Mailer, Mailing},
-    network::{Links, Netlink, NextHop, NextHops, Resolver},
+    network::{HostAddresses, Links, Netlink, NextHop, NextHops, Resolver},
     notify::Notifier,
     script::Runner,
     sys::grace::Grace,
     vrrp::shell::{Services, Vrrp},
 };
 use drain::Drains;
+use fencing::Fencing;
 use interfaces::Interfaces;
 use local_health::LocalHealth;
 use nix::time::{ClockId, clock_gettime};
@@ -76,8 +78,10 @@ pub struct Agent {
     resolver: Resolver,
     /// The elections, where there are any.
     vrrp: Option<Vrrp>,
+    fencing: Fencing,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
+    addresses: watch::Receiver<Arc<HostAddresses>>,
     checks: health::Driver,
     /// Where there are checks by way of a virtual address.
     probes: Option<Probes>,
@@ -173,6 +177,7 @@ impl Agent {
                 Ok(()) = self.next_hops.changed() => self.on_next_hops(),
                 Ok(()) = self.links.changed() => self.on_links().await,
                 Ok(()) = self.held.changed() => self.on_held(),
+                Ok(()) = self.addresses.changed() => self.is_dirty = true,
                 Some((request, answer)) = self.requests.recv() => {
                     // Fails only where the client has gone.
                     let _ = answer.send(self.answer(request).await);
@@ -197,6 +202,7 @@ impl Agent {
         // First: the others are waiting for it.
         if let Some(vrrp) = self.vrrp {
             vrrp.stop().await;
+            self.fencing.open_all();
         }
         self.checks.stop().await;
         self.notifier.finish().await;
@@ -303,6 +309,7 @@ impl Agent {
         self.interfaces
             .follow(&links, &mut self.datapath, &self.netlink)
             .await;
+        self.fencing.follow(&links);
         self.on_next_hops();
     }
 
@@ -324,7 +331,10 @@ impl Agent {
             &next_hops,
             &self.links.borrow(),
         );
-        let mut desired = self.pool.desired(&next_hops, devices, Instant::now());
+        let addresses = Arc::clone(&self.addresses.borrow_and_update());
+        let mut desired = self
+            .pool
+            .desired(&next_hops, devices, &addresses, Instant::now());
         let way_to = |service: &str, address| self.pool.way_to(service, address, &next_hops);
         self.terms.apply(&mut desired, way_to, boot_s());
         desired

@@ -11,7 +11,7 @@ use crate::{
         xdp::{Demand, Inheritance},
     },
     health::{Event, KindError, Maker, Target, TargetId, detour::Steerer},
-    network::NextHops,
+    network::{HostAddresses, NextHops},
     script::{Runner, ScriptError},
 };
 use change::Commands;
@@ -41,6 +41,9 @@ pub struct Pool {
     services: Vec<PoolService>,
     steerer: Steerer,
 }
+
+/// Addresses of the host itself that the service table has room for, besides those of services.
+const HOST_ADDRESSES: u32 = 64;
 
 /// A configuration that cannot be turned into services.
 #[derive(Debug, thiserror::Error)]
@@ -219,10 +222,8 @@ impl Pool {
     /// What the tables take at most.
     pub fn demand(&self) -> Demand {
         Demand {
-            services: self
-                .forwarded()
-                .map(|service| service.keys.len() as u32 * 2)
-                .sum(),
+            services: self.forwarded().map(PoolService::entries).sum::<u32>()
+                + if self.translates() { HOST_ADDRESSES } else { 0 },
             backends: self
                 .forwarded()
                 .map(|service| service.addresses().count() as u32)
@@ -319,15 +320,33 @@ impl Pool {
             .min()
     }
 
-    /// What the data plane is to do, given where the real servers are.
-    pub fn desired(&mut self, next_hops: &NextHops, devices: Vec<Device>, now: Instant) -> Desired {
+    /// What the data plane is to do, given where the real servers are and which addresses the host has.
+    pub fn desired(
+        &mut self,
+        next_hops: &NextHops,
+        devices: Vec<Device>,
+        addresses: &HostAddresses,
+        now: Instant,
+    ) -> Desired {
+        let translates = self.translates();
+        let local = addresses.iter().filter(|_| translates);
+        let local = local.map(|own| own.address).collect();
         let services = self
             .services
             .iter_mut()
             .filter(|service| service.is_forwarded())
             .map(|service| service.desired(next_hops, now))
             .collect();
-        Desired { services, devices }
+        Desired {
+            services,
+            devices,
+            local,
+        }
+    }
+
+    /// Whether replies of real servers pass here.
+    fn translates(&self) -> bool {
+        self.services.iter().any(PoolService::translates)
     }
 
     /// Before anything is served: what was judged until now is no state that could change.

@@ -59,7 +59,14 @@ impl Agent {
                 .and_then(|flip| u64::try_from(flip.as_micros()).ok()),
             datapath: datapath_name(&attached).to_owned(),
             interfaces: self.interface_reports(&attached, &links, &next_hops),
-            vrrp: vrrp.iter().map(vrrp_status).collect(),
+            vrrp: vrrp
+                .iter()
+                .zip(&self.config.vrrp)
+                .enumerate()
+                .map(|(place, (report, config))| {
+                    vrrp_status(report, self.fencing.describe(place, config.fence))
+                })
+                .collect(),
             services: self
                 .pool
                 .services()
@@ -155,6 +162,7 @@ impl Agent {
         };
         ServiceStatus {
             name: service.name.clone(),
+            replies: found.replies,
             state: if found.slots > 0 && service.is_up() {
                 "up"
             } else {
@@ -341,7 +349,7 @@ impl Agent {
 }
 
 /// How an instance stands, as status shows it.
-pub(super) fn vrrp_status(report: &InstanceReport) -> VrrpStatus {
+pub(super) fn vrrp_status(report: &InstanceReport, fence: String) -> VrrpStatus {
     let counters = report.counters.iter().filter(|(_, count)| *count > 0);
     VrrpStatus {
         name: report.name.clone(),
@@ -356,6 +364,7 @@ pub(super) fn vrrp_status(report: &InstanceReport) -> VrrpStatus {
         next_deadline_ms: report
             .next_deadline
             .and_then(|left| u64::try_from(left.as_millis()).ok()),
+        fence,
         counters: counters
             .map(|&(name, count)| (name.to_owned(), count))
             .collect(),

@@ -9,6 +9,7 @@ use super::{
     boot_s,
     devices::{self, DevicesError},
     drain::{self, Drains},
+    fencing::Fencing,
     interfaces::Interfaces,
     local_health::LocalHealth,
     lock::{Lock, LockError},
@@ -146,6 +147,14 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
     let mail = mail
         .map(|mail| Mailer::spawn(mail, &config.router_id))
         .transpose()?;
+    let probes = match pool.steerer() {
+        Some(steerer) => {
+            let probes = Probes::load().map_err(DatapathError::Load)?;
+            steerer.set(probes.table());
+            Some(probes)
+        }
+        None => None,
+    };
     let mut terms = Terms::new(&config);
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
@@ -212,8 +221,9 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         }
         Err(error) => Err(error),
     };
+    let fencing = Fencing::open(&config, &pins);
     let served = match brought_up {
-        Ok(grace) => serve(&config, &datapath, &resolver, elections_enough)
+        Ok(grace) => serve(&config, &datapath, &resolver, &fencing, elections_enough)
             .await
             .map(|served| (grace, served)),
         Err(error) => Err(error),
@@ -245,20 +255,13 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         vrrp,
         mut held,
     } = served;
-    let probes = match pool.steerer() {
-        Some(steerer) => {
-            let probes = Probes::load().map_err(DatapathError::Load)?;
-            steerer.set(probes.table());
-            Some(probes)
-        }
-        None => None,
-    };
     let targets = pool.targets_while(&held.borrow_and_update());
     let checks = health::Driver::spawn(targets, sender, CancellationToken::new());
     let mut agent = Agent {
         started: Instant::now(),
         next_hops: resolver.next_hops(),
         links: resolver.links(),
+        addresses: resolver.addresses(),
         pool,
         terms,
         datapath,
@@ -266,6 +269,7 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         netlink,
         resolver,
         vrrp,
+        fencing,
         checks,
         probes,
         scripts,
@@ -316,6 +320,7 @@ async fn serve(
     config: &Config,
     datapath: &Datapath,
     resolver: &Resolver,
+    fencing: &Fencing,
     services: watch::Receiver<Arc<Services>>,
 ) -> Result<Served, StartError> {
     let (server, requests) = Server::listen(&config.control.socket)?;
@@ -332,8 +337,11 @@ async fn serve(
             addresses: resolver.addresses(),
             services,
         };
-        let sink = ownership::sink(datapath.owners(), holds);
-        served.vrrp = Some(Vrrp::start(config, watches, sink).await?);
+        let links = Arc::clone(&resolver.links().borrow());
+        let ownership = ownership::sink(datapath.owners(), holds);
+        served.vrrp = Some(Vrrp::start(config, watches, ownership, fencing.sink()).await?);
+        // Once the elections have said what it is to keep: what an earlier life's fence holds back is held back until then.
+        fencing.follow(&links);
     }
     Ok(served)
 }
@@ -366,10 +374,11 @@ async fn bring_up(
         .map_err(DatapathError::Grace)?;
     datapath.writer().grace_passed();
     let links = netlink.links().await?;
+    let addresses = netlink.addresses().await?;
     let attach_to = chosen.iter().map(|link| link.index).collect();
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
-    let mut desired = pool.desired(&next_hops, devices, Instant::now());
+    let mut desired = pool.desired(&next_hops, devices, &addresses, Instant::now());
     let way_to = |service: &str, address| pool.way_to(service, address, &next_hops);
     terms.apply(&mut desired, way_to, boot_s());
     datapath

@@ -65,6 +65,9 @@ pub struct VrrpStatus {
     pub master: Option<MasterStatus>,
     /// Until it acts by itself if nothing happens, in milliseconds.
     pub next_deadline_ms: Option<u64>,
+    /// How the fence stands that keeps this host silent about the addresses when its adverts stop, in words.
+    #[serde(default)]
+    pub fence: String,
     /// What happened how often, by name. Names that are not there: never.
     pub counters: BTreeMap<String, u64>,
 }
@@ -100,6 +103,8 @@ pub struct ServiceStatus {
     pub packets: u64,
     /// Bytes forwarded.
     pub bytes: u64,
+    /// Mode nat: replies of its real servers that were sent to clients, packets.
+    pub replies: u64,
     /// Slots of its table in which flows are told apart by their age, since their owner changed.
     pub open_slots: u32,
     /// Slots, besides, some of whose flows are remembered.
@@ -308,7 +313,8 @@ impl fmt::Display for VrrpStatus {
         };
         write!(
             f,
-            "{name}  {state} since {since}  priority {priority}  master {master}  {reason}"
+            "{name}  {state} since {since}  priority {priority}  master {master}  {reason}\n  fence {}",
+            self.fence
         )?;
         let mut line = String::new();
         for (name, count) in &self.counters {

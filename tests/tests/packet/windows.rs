@@ -114,6 +114,7 @@ impl Both {
             Protocol::Udp => key::UDP,
         };
         Desired {
+            local: Default::default(),
             services: vec![Service {
                 name: "one".to_owned(),
                 keys: vec![ServiceKey::v4(VIP.octets(), 80, protocol)],

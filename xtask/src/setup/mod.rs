@@ -28,12 +28,14 @@ pub enum Need {
     Bpffs,
     /// What the network lab runs: nginx, curl, iproute2, ethtool, keepalived.
     Lab,
+    /// What benchmarks compare lb with.
+    Peers,
     /// The guest with Debian's own kernel: QEMU and an image in `target/vm`.
     Vm,
 }
 
 impl Need {
-    /// Everything.
+    /// Everything but what only benchmarks need.
     pub const ALL: [Self; 4] = [Self::Ebpf, Self::Bpffs, Self::Lab, Self::Vm];
 }
 

@@ -15,6 +15,8 @@ use std::net::IpAddr;
 pub enum Forwarding {
     /// By MAC address.
     Direct,
+    /// To its own address and port; its replies pass here.
+    Translation,
     /// Inside another packet.
     Tunnel {
         /// As configured.
@@ -45,7 +47,8 @@ impl Forwarding {
             config::Mode::Tun => Some(Self::Tunnel {
                 source: service.tun_source,
             }),
-            config::Mode::Dr | config::Mode::Nat => Some(Self::Direct),
+            config::Mode::Nat => Some(Self::Translation),
+            config::Mode::Dr => Some(Self::Direct),
             config::Mode::Local => None,
         }
     }
@@ -54,6 +57,7 @@ impl Forwarding {
     pub fn desired(self, to: Receiver, next_hops: &NextHops) -> RealServer {
         let mode = match self {
             Self::Direct => Mode::Dr,
+            Self::Translation => Mode::Nat,
             Self::Tunnel { .. } => Mode::Tun,
         };
         let (mode, next_hop, own_address) = match next_hops.get(&to.address) {
@@ -78,7 +82,7 @@ impl Forwarding {
                 .filter(|source| source.addr().is_ipv4() == to.address.is_ipv4())
                 .map(TunnelSource::within)
                 .or(own_address.map(TunnelSource::fixed)),
-            Self::Direct | Self::Tunnel { .. } => None,
+            Self::Direct | Self::Translation | Self::Tunnel { .. } => None,
         };
         // Nobody could answer a packet from nowhere.
         let next_hop = if mode == Mode::Tun && tunnel_source.is_none() {

@@ -246,6 +246,21 @@ impl PoolService {
             .collect()
     }
 
+    /// Whether replies of its real servers pass here.
+    pub(super) fn translates(&self) -> bool {
+        matches!(self.forwarding, Some(Forwarding::Translation))
+    }
+
+    /// Entries of the service table that it takes: its listen addresses, each address by itself, and what replies are
+    /// known by.
+    pub(super) fn entries(&self) -> u32 {
+        let replies = match self.translates() {
+            true => self.keys.len() * self.addresses().count(),
+            false => 0,
+        };
+        (self.keys.len() * 2 + replies) as u32
+    }
+
     /// How packets would go to a real server at `address`, whether it has that one still or not.
     pub(super) fn way_to(&self, address: IpAddr, next_hops: &NextHops) -> RealServer {
         let receiver = Receiver {

@@ -81,7 +81,12 @@ fn event(target: &Target, state: State) -> Event {
 
 /// How many slots each real server of the first service owns.
 fn shares(pool: &mut Pool) -> Vec<usize> {
-    let desired = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
+    let desired = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     let web = &desired.services[0];
     (0..web.real_servers.len() as u32)
         .map(|owner| web.table.iter().filter(|&&slot| slot == owner).count())
@@ -101,7 +106,12 @@ fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
     let mut pool = pool();
     let target = pool.targets()[1].clone();
     let before = pool
-        .desired(&NextHops::new(), Vec::new(), Instant::now())
+        .desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now(),
+        )
         .services[0]
         .table
         .clone();
@@ -124,8 +134,13 @@ fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
         1
     );
     assert_eq!(
-        pool.desired(&NextHops::new(), Vec::new(), Instant::now())
-            .services[0]
+        pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now()
+        )
+        .services[0]
             .table,
         before
     );
@@ -138,8 +153,13 @@ fn with_every_real_server_dead_the_table_is_empty() {
         let _ = pool.on_health(&event(&target, State::Down), Instant::now());
     }
     assert!(
-        pool.desired(&NextHops::new(), Vec::new(), Instant::now())
-            .services[0]
+        pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now()
+        )
+        .services[0]
             .table
             .is_empty()
     );
@@ -159,8 +179,18 @@ fn a_result_of_a_target_that_is_gone_changes_nothing() {
 #[test]
 fn an_unchanged_table_is_the_same_memory() {
     let mut pool = pool();
-    let first = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
-    let second = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
+    let first = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
+    let second = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     assert!(Arc::ptr_eq(
         &first.services[0].table,
         &second.services[0].table
@@ -197,7 +227,12 @@ fn next_hops_become_frames_or_the_host_itself_or_nothing_yet() {
             },
         ),
     ]);
-    let desired = pool.desired(&next_hops, Vec::new(), Instant::now());
+    let desired = pool.desired(
+        &next_hops,
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     let ways: Vec<_> = desired.services[0]
         .real_servers
         .iter()
@@ -254,8 +289,13 @@ fn a_real_server_that_two_services_check_in_the_same_way_is_checked_once() {
         ["web 192.0.2.21:80", "dns 192.0.2.21"]
     );
     assert!(
-        pool.desired(&NextHops::new(), Vec::new(), Instant::now())
-            .services[1]
+        pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now()
+        )
+        .services[1]
             .table
             .is_empty()
     );
@@ -322,7 +362,12 @@ fn a_local_service_is_checked_and_counted_and_the_data_plane_knows_nothing_of_it
     let text = CONFIG.replacen("mode = \"dr\"", "mode = \"local\"", 1);
     let mut pool = pool_of(&text);
     assert_eq!(pool.targets().len(), 3);
-    let desired = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
+    let desired = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     let names: Vec<&str> = desired.services.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["dns"]);
     assert_eq!(pool.addresses(), [IpAddr::from([192, 0, 2, 21])]);

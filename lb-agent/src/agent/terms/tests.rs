@@ -29,6 +29,7 @@ fn server(number: u8, state: BackendState, weight: u16) -> RealServer {
 
 fn desired(real_servers: &[RealServer]) -> Desired {
     Desired {
+        local: Default::default(),
         services: vec![Service {
             name: "web".to_owned(),
             keys: Vec::new(),

@@ -3,6 +3,7 @@
 use super::{
     BATCH, COMPLAINT_GAP, Command, InstanceReport, Order, Services, VrrpError,
     clock::Clock,
+    fence::FenceSink,
     host::Job,
     plan::{Instance, Plan},
     socket::AdvertSocket,
@@ -40,6 +41,7 @@ pub(super) struct Elections {
     /// Interfaces that something depends on.
     tracked: BTreeSet<String>,
     jobs: mpsc::Sender<Job>,
+    fence: FenceSink,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,7 @@ impl Elections {
         links: watch::Receiver<Arc<Links>>,
         services: watch::Receiver<Arc<Services>>,
         jobs: mpsc::Sender<Job>,
+        fence: FenceSink,
     ) -> Result<Self, VrrpError> {
         let clock = Clock::start();
         let mut sockets = Vec::new();
@@ -111,6 +114,7 @@ impl Elections {
             links,
             services,
             jobs,
+            fence,
         })
     }
 
@@ -333,6 +337,9 @@ impl Elections {
             return;
         };
         let sent = member.instance.send(socket, priority);
+        if sent.is_ok() && priority > 0 {
+            self.fence.renew(instance);
+        }
         match (&sent, member.sends) {
             (Ok(()), false) => {
                 tracing::info!(vrrp = member.instance.name, "adverts can be sent again");

@@ -5,6 +5,7 @@
 
 mod clock;
 mod elections;
+mod fence;
 mod host;
 mod plan;
 mod report;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use fence::{FenceSink, Herald};
 pub use host::{Holder, OwnershipSink};
 pub use plan::PlanError;
 pub use report::InstanceReport;
@@ -114,7 +116,7 @@ enum Command {
 }
 
 impl Vrrp {
-    /// Starts the instances of `config`. Whose their addresses are is told to `ownership`.
+    /// Starts the instances of `config`. Whose their addresses are is told to `ownership`, what is sent to `fence`.
     ///
     /// # Errors
     /// Nothing runs then, and nothing on the host has changed.
@@ -122,6 +124,7 @@ impl Vrrp {
         config: &Config,
         watches: Watches,
         ownership: OwnershipSink,
+        fence: FenceSink,
     ) -> Result<Self, VrrpError> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (jobs, work) = mpsc::channel(JOBS);
@@ -130,8 +133,9 @@ impl Vrrp {
         let body = move || host_thread(&config, watches, ownership, host_ready, work);
         let host = spawn("lb-vrrp-host", body)?;
         let (plan, kept) = host_started.await.map_err(|_| VrrpError::Ended)??;
+        fence.arm(&plan.instances);
         let (ready, started) = oneshot::channel();
-        let body = move || election_thread(plan, kept, ours, jobs, inbox, ready);
+        let body = move || election_thread(plan, kept, ours, jobs, fence, inbox, ready);
         let election = spawn("lb-vrrp", body)?;
         started.await.map_err(|_| VrrpError::Ended)??;
         let threads = [election, host];
@@ -240,6 +244,7 @@ fn election_thread(
     left_behind: BTreeSet<usize>,
     watches: Watches,
     jobs: mpsc::Sender<Job>,
+    fence: FenceSink,
     inbox: mpsc::Receiver<Command>,
     ready: oneshot::Sender<Result<(), VrrpError>>,
 ) {
@@ -248,10 +253,11 @@ fn election_thread(
         Err(error) => return drop(ready.send(Err(error))),
     };
     runtime.block_on(async {
-        let mut elections = match Elections::open(plan, watches.links, watches.services, jobs) {
-            Ok(elections) => elections,
-            Err(error) => return drop(ready.send(Err(error))),
-        };
+        let mut elections =
+            match Elections::open(plan, watches.links, watches.services, jobs, fence) {
+                Ok(elections) => elections,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
         elections.start(&left_behind).await;
         if ready.send(Ok(())).is_ok() {
             elections.run(inbox).await;

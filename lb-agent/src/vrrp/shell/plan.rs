@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
+use std::time::Duration;
 
 use crate::config::{self, Config};
 use crate::network::{Links, OwnAddress, PresentAddress};
@@ -88,6 +89,10 @@ pub struct Instance {
     pub addresses: Vec<OwnAddress>,
     /// How they are announced.
     pub garp: config::Garp,
+    /// When they fall silent.
+    pub fence: config::Fence,
+    /// How old the last advert may be before they do.
+    pub patience: Duration,
 }
 
 impl Instance {
@@ -207,6 +212,8 @@ fn instance(
         filter,
         addresses,
         garp: vrrp.garp,
+        fence: vrrp.fence,
+        patience: vrrp.advert_interval * u32::from(vrrp.down_adverts),
     })
 }
 

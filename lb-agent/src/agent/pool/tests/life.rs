@@ -56,7 +56,12 @@ impl Life {
 
     /// Slots of each real server, and of the sorry server where there is one.
     fn shares(&mut self) -> Vec<usize> {
-        let desired = self.pool.desired(&NextHops::new(), Vec::new(), self.now);
+        let desired = self.pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            self.now,
+        );
         let web = &desired.services[0];
         let slots = |owner: u32| web.table.iter().filter(|&&slot| slot == owner).count();
         (0..web.real_servers.len() as u32).map(slots).collect()
@@ -255,7 +260,12 @@ fn one_that_is_drained_takes_nothing_new_and_keeps_what_it_has() {
     assert_eq!(life.shares(), [0, 126, 125]);
     let desired = life
         .pool
-        .desired(&NextHops::new(), Vec::new(), life.now)
+        .desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            life.now,
+        )
         .services;
     let rs1 = &desired[0].real_servers[0];
     assert_eq!((rs1.weight, rs1.state), (0, BackendState::Up));
@@ -293,7 +303,12 @@ fn one_that_fails_is_taken_out_or_drained_as_configured() {
         let _ = pool.on_health(&event(&target, State::Down), Instant::now());
     }
     let desired = pool
-        .desired(&NextHops::new(), Vec::new(), Instant::now())
+        .desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now(),
+        )
         .services;
     let told = |at: usize| {
         let found = &desired[0].real_servers[at];
