@@ -254,3 +254,21 @@ fn the_documented_example_is_refused_by_name_only() {
         assert!(error.message.starts_with("not supported yet: "), "{error}");
     }
 }
+
+#[test]
+fn what_the_readme_shows_works() {
+    let readme = include_str!("../../../../README.md");
+    let shown: Vec<&str> = readme
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(shown.len() > 1, "examples in the README");
+    let folder = Folder::new();
+    // By itself, and all in one file.
+    for text in [shown[0], &shown.concat()] {
+        if let Err(report) = load(&folder.write("readme.toml", text)) {
+            panic!("refused:\n{report}\n--- of:\n{text}");
+        }
+    }
+}
