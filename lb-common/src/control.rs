@@ -213,8 +213,8 @@ mod tests {
 
     /// Sizes of the maps' values that [`crate::LAYOUT_VERSION`] stands for.
     #[test]
-    fn the_layout_of_version_3() {
-        assert_eq!(crate::LAYOUT_VERSION, 3);
+    fn the_layout_of_version_4() {
+        assert_eq!(crate::LAYOUT_VERSION, 4);
         assert_eq!(
             size_of::<Control>(),
             8 + 8 + 16 + 8 * filter::WORDS + 8 * OWNERS + 16 * INTERFACES
@@ -224,9 +224,10 @@ mod tests {
                 size_of::<crate::Service>(),
                 size_of::<crate::Backend>(),
                 size_of::<crate::Slot>(),
-                size_of::<crate::Counter>()
+                size_of::<crate::Counter>(),
+                size_of::<crate::Load>(),
             ),
-            (64, 64, 8, 16)
+            (64, 64, 8, 16, 32)
         );
         assert_eq!(offset_of!(crate::Backend, next_hop), 0);
     }

@@ -1,7 +1,7 @@
 //! What must be equal for one version of the agent to trust what another left pinned.
 
 /// Version of every type in this crate and of every map's meaning; part of the pin directory's name.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Names of the maps in the program's object, and of their pins.
 pub mod map {
@@ -20,9 +20,13 @@ pub mod map {
 
     /// [`crate::flow::Bucket`]s, a power of two.
     pub const FLOWS: &str = "FLOWS";
+    /// [`crate::Load`] by backend id.
+    pub const LOADS: &str = "LOADS";
+    /// Whose turn it is, by service id. Of no worth to another life of the agent: not pinned.
+    pub const TURNS: &str = "TURNS";
 
-    /// Every map.
-    pub const ALL: [&str; 7] = [
+    /// Every map that is pinned.
+    pub const ALL: [&str; 8] = [
         CONTROL,
         SERVICES,
         SLOTS,
@@ -30,6 +34,7 @@ pub mod map {
         BACKEND_COUNTERS,
         REASON_COUNTERS,
         FLOWS,
+        LOADS,
     ];
 }
 

@@ -15,7 +15,9 @@ pub mod flow;
 pub mod hash;
 pub mod key;
 pub mod layout;
+pub mod load;
 pub mod reason;
+pub mod scheduling;
 pub mod service;
 pub mod slot;
 
@@ -25,7 +27,9 @@ pub use counter::Counter;
 pub use flow::{Flow, FlowState, Segment, Tag};
 pub use key::{Address, ServiceKey};
 pub use layout::LAYOUT_VERSION;
+pub use load::Load;
 pub use reason::Reason;
+pub use scheduling::{Method, Scheduling};
 pub use service::Service;
 pub use slot::{Deadline, Slot};
 

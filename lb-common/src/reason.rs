@@ -93,6 +93,13 @@ reasons! {
     RealServerDead = 42, "real_server_dead", Dropped, counted: true;
     /// The flow table has no room for the flow: it was forwarded, but will not be known again. Counted beside the verdict.
     NotRemembered = 43, "not_remembered", Forwarded, counted: true;
+    /// A segment of a connection that is not known, for a service that remembers each: it began before this host's time, or
+    /// was silent for too long.
+    UnknownConnection = 44, "unknown_connection", Dropped, counted: true;
+    /// Every real server that takes new connections has as many as it may.
+    AllFull = 45, "all_full", Dropped, counted: true;
+    /// The flow table has no room for a connection of a service that remembers each.
+    FlowTableFull = 46, "flow_table_full", Dropped, counted: true;
 }
 
 const _: () = {

@@ -25,8 +25,10 @@ pub struct Service {
     pub owner: u16,
     /// Bits of `FLAG_*`.
     pub flags: u32,
+    /// A [`crate::Scheduling`]: how new flows are given to real servers.
+    pub scheduling: u32,
     /// Zero.
-    pub pad: [u32; 7],
+    pub pad: [u32; 6],
 }
 
 /// The entry stands for an address alone: it has no slots and forwards nothing.

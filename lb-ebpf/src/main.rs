@@ -13,6 +13,7 @@
 )]
 
 mod atomic;
+mod backends;
 #[cfg(feature = "bench")]
 mod bench;
 mod direct;
@@ -22,9 +23,11 @@ mod frame;
 mod ipv4;
 mod ipv6;
 mod limit;
+mod load;
 mod maps;
 mod network;
 mod refusal;
+mod schedule;
 mod select;
 mod stats;
 mod transport;
@@ -38,7 +41,7 @@ use ethernet::Ethernet;
 use frame::Frame;
 use ipv4::Ipv4;
 use ipv6::Ipv6;
-use lb_common::{Mode, Reason, Segment, Service, key};
+use lb_common::{Address, Mode, Reason, Segment, Service, key};
 use maps::BACKEND_COUNTERS;
 use network::{FragmentPart, Network, Payload};
 use select::Selected;
@@ -164,6 +167,16 @@ impl<N: Network> select::Asked for Asked<N> {
     #[inline(always)]
     fn segment(&self) -> Result<Segment, Reason> {
         transport::segment(self.frame, &self.payload)
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Address {
+        self.header.source()
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> Address {
+        self.header.destination()
     }
 }
 

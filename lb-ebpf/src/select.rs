@@ -4,14 +4,15 @@
 //! lately, or flows of before still live, does the flow table decide ([`decide`]). The rules are in `lb_agent::model`.
 
 use crate::{
-    flow,
-    maps::{BACKENDS, REASON_COUNTERS, SLOTS},
-    stats,
+    backends, flow,
+    maps::{REASON_COUNTERS, SLOTS},
+    schedule, stats,
     verdict::Verdict,
     vip::ControlBlock,
 };
 use lb_common::{
-    Backend, Flow, Live, Reason, Segment, Service, Slot, Tag, Tenure, hash, reason::REASONS,
+    Address, Backend, Live, Method, Reason, Scheduling, Segment, Service, Slot, Tag, Tenure, hash,
+    key, reason::REASONS, scheduling::FLOW_BITS,
 };
 
 /// A backend and its id.
@@ -39,6 +40,12 @@ pub trait Asked {
 
     /// What the packet is to its flow.
     fn segment(&self) -> Result<Segment, Reason>;
+
+    /// Source address, wire order.
+    fn source(&self) -> Address;
+
+    /// Destination address, wire order.
+    fn destination(&self) -> Address;
 }
 
 /// The backend of the flow with this hash.
@@ -51,10 +58,23 @@ pub fn backend(
     packet: &impl Asked,
 ) -> Result<Selected, Verdict> {
     let refuse = |reason| Verdict::of_service(reason, service.id);
+    let scheduling = Scheduling(service.scheduling);
+    let (mut flow, mut slot_hash) = (flow, flow);
+    if scheduling != Scheduling(0) {
+        let address = match scheduling.method() {
+            _ if scheduling.is_stateful() => {
+                return scheduled(control, live, service, flow, packet);
+            }
+            Method::BySource => packet.source(),
+            _ => packet.destination(),
+        };
+        slot_hash = hash::address(&address) & !FLOW_BITS;
+        flow = slot_hash | flow & FLOW_BITS;
+    }
     if service.slots_len == 0 {
         return Err(refuse(Reason::NoRealServer));
     }
-    let place = hash::spread(flow, service.slots_len);
+    let place = hash::spread(slot_hash, service.slots_len);
     let Some(slot) = SLOTS.get_ptr(service.slots_start.wrapping_add(place)) else {
         return Err(refuse(Reason::Inconsistent));
     };
@@ -77,17 +97,63 @@ pub fn backend(
             return Err(refuse(Reason::RealServerDead));
         }
     }
+    selected(live, service, id)
+}
+
+/// The backend with this id; 0: there is none.
+#[inline(always)]
+fn selected(live: Live, service: &Service, id: u32) -> Result<Selected, Verdict> {
+    let refuse = |reason| Verdict::of_service(reason, service.id);
     if id == 0 {
         return Err(refuse(Reason::NoRealServer));
     }
-    match entry(live, id) {
+    match backends::entry(live, id) {
         Some(backend) => Ok(Selected { id, backend }),
         None => Err(refuse(Reason::Inconsistent)),
     }
 }
 
-const KEEPS: u8 = Tenure::Keeps as u8;
-const HOLDS: u8 = Tenure::Holds as u8;
+/// The backend of a flow of a service that remembers each.
+#[inline(always)]
+fn scheduled(
+    control: ControlBlock,
+    live: Live,
+    service: &Service,
+    flow: u32,
+    packet: &impl Asked,
+) -> Result<Selected, Verdict> {
+    let refuse = |reason| Verdict::of_service(reason, service.id);
+    let scheduling = Scheduling(service.scheduling);
+    let (source, key) = (packet.source(), control.flow_key());
+    let client = match scheduling.is_persistent() {
+        true => hash::client(&key::masked(&source, scheduling.prefix()), service.id, key),
+        false => Tag(0),
+    };
+    let slot_hash = match scheduling.method() {
+        Method::BySource => hash::address(&source),
+        Method::ByDestination => hash::address(&packet.destination()),
+        _ => flow,
+    };
+    let question = schedule::Question {
+        tag: Tag::new(flow, packet.keyed_hash(key)),
+        client,
+        live,
+        slots_start: service.slots_start,
+        slots_len: service.slots_len,
+        slot_hash: scheduling.slot_hash(slot_hash),
+        scheduling,
+        now: control.clock(),
+        service: service.id,
+        segment: packet.segment().map_err(refuse)?,
+    };
+    match schedule::decide(&question) {
+        schedule::HELD => Err(refuse(Reason::RealServerDead)),
+        schedule::UNKNOWN => Err(refuse(Reason::UnknownConnection)),
+        schedule::ALL_FULL => Err(refuse(Reason::AllFull)),
+        schedule::NO_ROOM => Err(refuse(Reason::FlowTableFull)),
+        id => selected(live, service, id),
+    }
+}
 
 /// In the place of a backend's id: the packet is held.
 const HELD: u32 = u32::MAX;
@@ -102,30 +168,29 @@ fn decide(question: &Question) -> u32 {
         slot, tag, segment, ..
     } = question;
     let current = slot.current();
-    let Some(found) = flow::find(tag) else {
+    let found = flow::find(tag);
+    if !found.is_known() {
         return decide_unknown(question);
-    };
+    }
     let is_new = segment == Segment::Syn && found.flow.state().is_over();
     let id = found.flow.backend();
-    match tenure(question.live, id, Some(found.flow)) {
+    match backends::tenure(backends::of(question.live, found.flow)) {
         Tenure::Keeps if !is_new => {
-            flow::touch(found, segment, question.now);
+            flow::touch(question.live, found, segment, question.now);
             id
         }
         Tenure::Holds if is_of_connection(segment) => {
-            flow::touch(found, segment, question.now);
+            flow::touch(question.live, found, segment, question.now);
             HELD
         }
         // Another server's reset ends the connection: no need to know of it.
         Tenure::Released if is_of_connection(segment) => current,
         Tenure::Keeps | Tenure::Holds | Tenure::Released => {
-            if let Some(backend) = entry(question.live, current)
+            if let Some(backend) = backends::entry(question.live, current)
                 && segment != Segment::Related
             {
-                flow::replace(
-                    found,
-                    flow::first(current, backend.generation, segment, question.now),
-                );
+                let first = flow::first(current, backend.generation, segment, question.now);
+                flow::replace(question.live, found, first);
             }
             current
         }
@@ -141,14 +206,14 @@ fn decide_unknown(question: &Question) -> u32 {
     }
     let mut id = slot.current();
     if segment != Segment::Syn {
-        match tenure(question.live, slot.previous(), None) {
+        match backends::tenure(backends::entry(question.live, slot.previous())) {
             Tenure::Keeps => id = slot.previous(),
             Tenure::Holds if is_of_connection(segment) => return HELD,
             Tenure::Released if is_of_connection(segment) => return id,
             Tenure::Holds | Tenure::Released => {}
         }
     }
-    if let Some(backend) = entry(question.live, id)
+    if let Some(backend) = backends::entry(question.live, id)
         && !matches!(segment, Segment::Related | Segment::Rst)
     {
         remember(question, id, backend);
@@ -159,42 +224,21 @@ fn decide_unknown(question: &Question) -> u32 {
 #[inline(always)]
 fn remember(question: &Question, id: u32, backend: &Backend) {
     let flow = flow::first(id, backend.generation, question.segment, question.now);
-    if !flow::insert(question.tag, flow, question.now) {
-        stats::count_one(
-            REASON_COUNTERS
-                .get_ptr_mut(question.service as u32 * REASONS + Reason::NotRemembered as u32),
-        );
+    if !flow::insert(question.live, question.tag, flow, question.now) {
+        not_remembered(question.service);
     }
+}
+
+/// Counts a flow that was forwarded but found no room in the flow table.
+#[inline(always)]
+pub fn not_remembered(service: u16) {
+    stats::count_one(
+        REASON_COUNTERS.get_ptr_mut(service as u32 * REASONS + Reason::NotRemembered as u32),
+    );
 }
 
 /// Whether the packet belongs to a connection whose state another server lacks.
 #[inline(always)]
-fn is_of_connection(segment: Segment) -> bool {
+pub fn is_of_connection(segment: Segment) -> bool {
     matches!(segment, Segment::Data | Segment::Fin | Segment::Rst)
-}
-
-/// What becomes of the flows of the backend with this id, or of this one; one that is no more has released them.
-#[inline(always)]
-fn tenure(live: Live, id: u32, flow: Option<Flow>) -> Tenure {
-    match entry(live, id) {
-        Some(backend) if flow.is_none_or(|flow| flow.is_of(backend.generation)) => {
-            match backend.tenure {
-                KEEPS => Tenure::Keeps,
-                HOLDS => Tenure::Holds,
-                _ => Tenure::Released,
-            }
-        }
-        _ => Tenure::Released,
-    }
-}
-
-/// The live bank's backend with this id.
-#[inline(always)]
-fn entry(live: Live, id: u32) -> Option<&'static Backend> {
-    // SAFETY: in bounds by the look-up; the map outlives the program; what changes in a live entry is read volatile where
-    // it is used.
-    match BACKENDS.get_ptr(live.place(id)) {
-        Some(backend) if id != 0 => Some(unsafe { &*backend }),
-        _ => None,
-    }
 }

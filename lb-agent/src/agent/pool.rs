@@ -181,7 +181,7 @@ impl Pool {
             slots: self
                 .services
                 .iter()
-                .map(|service| service.table_size.slots())
+                .map(PoolService::most_slots)
                 .fold(0, u32::saturating_add),
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     network::{Links, NextHop, NextHops, XdpMode},
     vrrp::shell::InstanceReport,
 };
-use lb_common::{BackendState, Reason};
+use lb_common::{BackendState, Reason, load::Connections};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -129,7 +129,7 @@ impl Agent {
             .keys
             .iter()
             .find_map(|key| snapshot.services.get(key));
-        let (flows, moved_by_failover) = id.map_or((0, 0), |&id| self.sweeper.found(id));
+        let swept = id.and_then(|&id| self.sweeper.found(id));
         let Some(found) = id.and_then(|id| snapshot.by_id.get(id)) else {
             return ServiceStatus {
                 name: service.name.clone(),
@@ -144,7 +144,12 @@ impl Agent {
                 .backends
                 .iter()
                 .find(|backend| backend.address == real_server.address && backend.port == port);
-            self.real_server_report(real_server, backend, found.slots, next_hops)
+            let swept = backend.zip(swept);
+            let clients = swept.and_then(|(backend, swept)| swept.backends.get(&backend.id));
+            RealServerStatus {
+                clients: clients.map_or(0, |found| found.clients),
+                ..self.real_server_report(real_server, backend, found, next_hops)
+            }
         };
         ServiceStatus {
             name: service.name.clone(),
@@ -171,8 +176,10 @@ impl Agent {
                 .sum(),
             open_slots: found.open,
             remembering_slots: found.remembering,
-            flows,
-            moved_by_failover,
+            scheduler: service.scheduler.to_string(),
+            persistence: service.persistence(swept.map_or(0, |found| found.clients)),
+            flows: swept.map_or(0, |found| found.flows),
+            moved_by_failover: swept.map_or(0, |found| found.elsewhere),
             real_servers: service.real_servers.iter().map(report).collect(),
             drops: counts(&found.drops),
         }
@@ -182,7 +189,7 @@ impl Agent {
         &self,
         real_server: &PoolRealServer,
         backend: Option<&BackendSnapshot>,
-        slots: u32,
+        service: &ServiceSnapshot,
         next_hops: &NextHops,
     ) -> RealServerStatus {
         let address = real_server.display_address();
@@ -215,11 +222,11 @@ impl Agent {
                 .map(|since| now.saturating_duration_since(since).as_secs()),
             check: status.map(|status| health::check(status, now)),
             history: health::history(real_server, now),
-            share_percent: if slots == 0 {
-                0.0
-            } else {
-                f64::from(backend.slots) / f64::from(slots) * 100.0
-            },
+            share_percent: service.share_percent(backend),
+            active_connections: Connections(backend.load.connections).active(),
+            inactive_connections: Connections(backend.load.connections).inactive(),
+            max_connections: backend.load.limits as u32,
+            clients: 0,
             next_hop: match backend.next_hop {
                 _ if backend.is_local() => "local".to_owned(),
                 Some(mac) => mac.map(|octet| format!("{octet:02x}")).join(":"),

@@ -4,7 +4,7 @@
 
 use super::{Agent, boot_s};
 use crate::{
-    datapath::xdp::{Assignment, Maps, Swept, sweep},
+    datapath::xdp::{Assignment, Maps, Swept, SweptService, sweep},
     sys::grace::Grace,
 };
 use std::{io, sync::Arc};
@@ -28,12 +28,8 @@ pub(super) type Outcome = io::Result<(Vec<Assignment>, Swept)>;
 
 impl Sweeper {
     /// What the last sweep found of a service.
-    pub(super) fn found(&self, service: u16) -> (u64, u64) {
-        let found = self
-            .last
-            .as_ref()
-            .and_then(|swept| swept.services.get(&service));
-        found.map_or((0, 0), |found| (found.flows, found.elsewhere))
+    pub(super) fn found(&self, service: u16) -> Option<&SweptService> {
+        self.last.as_ref()?.services.get(&service)
     }
 
     /// The end of the sweep under way; pending where there is none.
@@ -66,7 +62,8 @@ impl Sweeper {
     ) {
         self.waited += 1;
         let has_flows = self.last.as_ref().is_none_or(|swept| {
-            swept.ended > 0 || swept.services.values().any(|service| service.flows > 0)
+            let mut services = swept.services.values();
+            swept.ended > 0 || services.any(|service| service.flows + service.clients > 0)
         });
         if self.running.is_some() || self.waited < EVERY || !(is_needed || has_flows) {
             return;
@@ -100,7 +97,7 @@ impl Agent {
             self.is_dirty = true;
         }
         let windows = writer.windows();
-        let is_needed = windows.open() + windows.remembering() > 0;
+        let is_needed = windows.open() + windows.remembering() > 0 || writer.remembers_all();
         let assignments = || writer.assignments();
         self.sweeper
             .begin(maps, self.grace.clone(), assignments, is_needed);

@@ -55,9 +55,7 @@ const SERVICE: &[Rule<Service>] = &[
     ("mode", |s| s.mode == Mode::Nat, "mode nat"),
     ("mode", |s| s.mode == Mode::Local, "mode local"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
-    ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
-    ("persistence", |s| s.persistence.is_some(), "persistence"),
-    ("one_packet", |s| s.one_packet, "scheduling each packet by itself"),
+    ("scheduler", |s| matches!(s.scheduler, Scheduler::Lblc | Scheduler::Lblcr), "IPVS"),
     ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
     ("source", |s| s.source != NatSource::Keep, "mode nat"),
     ("nat_direct", |s| !s.nat_direct.is_empty(), "mode nat"),
@@ -66,8 +64,6 @@ const SERVICE: &[Rule<Service>] = &[
 #[rustfmt::skip]
 const REAL_SERVER: &[Rule<RealServer>] = &[
     ("on_failure", |r| r.on_failure != OnFailure::Remove, "draining a failed real server"),
-    ("max_connections", |r| r.max_connections != 0, "limits of connections"),
-    ("min_connections", |r| r.min_connections != 0, "limits of connections"),
 ];
 
 /// Keys of a check, written on the real server or on its service.

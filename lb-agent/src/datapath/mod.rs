@@ -3,4 +3,4 @@
 pub mod desired;
 pub mod xdp;
 
-pub use desired::{Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource};
+pub use desired::{Desired, Device, FlowRules, NextHop, RealServer, Service, Share, TunnelSource};

@@ -388,6 +388,7 @@ impl Named {
             table: self.table().into(),
             real_servers,
             flows: FlowRules::default(),
+            shares: Vec::new(),
         }
     }
 }
