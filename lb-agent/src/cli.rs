@@ -5,10 +5,11 @@ use crate::{
     config::{self, Loaded},
     control::{
         client,
-        protocol::{Request, Response, ServerVerb},
-        server,
+        detail::InDetail,
+        protocol::{Request, Response},
+        server::remove_stale,
     },
-    datapath::xdp,
+    datapath::{fence, xdp},
     log,
     network::{Resolver, ResolverOptions},
     script::Runner,
@@ -17,13 +18,13 @@ mod check_now;
 mod genhash;
 mod host;
 mod output;
+mod server;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    str::FromStr,
 };
 
 /// An edge load balancer: XDP forwarding, health checks, one configuration file.
@@ -49,6 +50,8 @@ enum Verb {
     },
     /// Show how the running agent and the data plane stand.
     Status {
+        /// One service alone, with its checks and what has happened to it.
+        service: Option<String>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -60,7 +63,7 @@ enum Verb {
     Server {
         /// What to do.
         #[command(subcommand)]
-        verb: ServerArgs,
+        verb: server::Verb,
         /// The agent's control socket.
         #[arg(long, global = true, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
@@ -88,50 +91,6 @@ enum Verb {
         #[arg(long, value_name = "PATH", default_value = SOCKET)]
         socket: PathBuf,
     },
-}
-
-/// What to do with real servers.
-#[derive(Debug, Subcommand)]
-enum ServerArgs {
-    /// Give them nothing any more, at once: their connections are moved to others.
-    Disable(Servers),
-    /// Let them serve again, as health allows.
-    Enable(Servers),
-    /// Give them another weight.
-    Weight {
-        #[command(flatten)]
-        servers: Servers,
-        /// 0 to 65535, or `configured` for that of the configuration.
-        weight: Weight,
-    },
-}
-
-/// A weight that the operator sets; `None`: the configured one.
-#[derive(Clone, Copy, Debug)]
-struct Weight(Option<u16>);
-
-impl FromStr for Weight {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "configured" {
-            return Ok(Self(None));
-        }
-        let expected = |error| format!("{error}; expected 0..65535 or `configured`");
-        text.parse()
-            .map(|weight| Self(Some(weight)))
-            .map_err(expected)
-    }
-}
-
-/// Which real servers.
-#[derive(Debug, clap::Args)]
-struct Servers {
-    /// The service's name.
-    service: String,
-    /// Their addresses, as the status shows them.
-    #[arg(required = true, value_name = "REAL_SERVER")]
-    real_servers: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,8 +121,12 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Run { config } => run(&config),
         Verb::Check { file } => check(&file),
-        Verb::Status { json, socket } => status(&socket, json),
-        Verb::Server { verb, socket } => server(&socket, verb),
+        Verb::Status {
+            service,
+            json,
+            socket,
+        } => status(&socket, service.as_deref(), json),
+        Verb::Server { verb, socket } => server::run(&socket, verb),
         Verb::CheckNow {
             service,
             real_server,
@@ -248,8 +211,22 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
+fn status(socket: &Path, service: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
     match client::ask(socket, Request::Status)? {
+        Response::Status(status) if service.is_some() => {
+            let mut known = status.services.iter();
+            let Some(found) = known.find(|known| Some(known.name.as_str()) == service) else {
+                let known: Vec<&str> = status.services.iter().map(|it| it.name.as_str()).collect();
+                bail!("there is no such service; there are: {}", known.join(", "));
+            };
+            match json {
+                true => {
+                    let text = serde_json::to_string_pretty(found)?;
+                    output::say(&format_args!("{text}\n"))?;
+                }
+                false => output::say(&InDetail(found))?,
+            }
+        }
         Response::Status(status) if json => {
             output::say(&format_args!(
                 "{}\n",
@@ -258,32 +235,6 @@ fn status(socket: &Path, json: bool) -> anyhow::Result<ExitCode> {
         }
         Response::Status(status) => output::say(&status)?,
         Response::Done(_) => bail!("the agent answers another question"),
-        Response::Error(error) => bail!("{error}"),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn server(socket: &Path, verb: ServerArgs) -> anyhow::Result<ExitCode> {
-    let (verb, servers) = match verb {
-        ServerArgs::Disable(servers) => (ServerVerb::Disable, servers),
-        ServerArgs::Enable(servers) => (ServerVerb::Enable, servers),
-        ServerArgs::Weight {
-            servers,
-            weight: Weight(weight),
-        } => (ServerVerb::Weight { weight }, servers),
-    };
-    let Servers {
-        service,
-        real_servers,
-    } = servers;
-    let request = Request::Server {
-        verb,
-        service,
-        real_servers,
-    };
-    match client::ask(socket, request)? {
-        Response::Done(lines) => output::say(&format_args!("{}\n", lines.join("\n")))?,
-        Response::Status(_) => bail!("the agent answers another question"),
         Response::Error(error) => bail!("{error}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -309,8 +260,9 @@ fn unload(socket: &Path) -> anyhow::Result<ExitCode> {
     xdp::Pins::look(bpffs)?;
     let _lock = Lock::take(socket, bpffs)?;
     // What an agent that was killed could not take away itself.
-    server::remove_stale(socket)?;
+    remove_stale(socket)?;
     let removed = xdp::unload(bpffs)?;
+    fence::unload();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -341,19 +293,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_weight_is_a_number_or_the_configured_one() {
-        assert_eq!(
-            "configured".parse::<Weight>().map(|weight| weight.0),
-            Ok(None)
-        );
-        assert_eq!(
-            "65535".parse::<Weight>().map(|weight| weight.0),
-            Ok(Some(65535))
-        );
-        let error = "65536".parse::<Weight>().map(|weight| weight.0);
-        assert!(error.is_err_and(|error| error.contains("expected 0..65535 or `configured`")));
     }
 }

@@ -8,6 +8,7 @@ pub mod control;
 pub mod datapath;
 pub mod health;
 mod log;
+pub mod mail;
 pub mod model;
 pub mod network;
 pub mod notify;

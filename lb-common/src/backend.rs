@@ -93,6 +93,8 @@ pub enum Mode {
     Local = 2,
     /// The packet goes inside another IP packet, addressed to the real server.
     Tun = 3,
+    /// Destination address and port become the real server's; its replies pass here again.
+    Nat = 4,
 }
 
 impl TryFrom<u8> for Mode {
@@ -103,6 +105,7 @@ impl TryFrom<u8> for Mode {
             1 => Ok(Self::Dr),
             2 => Ok(Self::Local),
             3 => Ok(Self::Tun),
+            4 => Ok(Self::Nat),
             other => Err(other),
         }
     }
@@ -181,7 +184,7 @@ mod tests {
 
         #[test]
         fn only_known_codes_are_modes_and_states(code in any::<u8>()) {
-            prop_assert_eq!(Mode::try_from(code).map(|mode| mode as u8), if matches!(code, 1..=3) { Ok(code) } else { Err(code) });
+            prop_assert_eq!(Mode::try_from(code).map(|mode| mode as u8), if matches!(code, 1..=4) { Ok(code) } else { Err(code) });
             prop_assert_eq!(BackendState::try_from(code).map(|state| state as u8), if matches!(code, 1 | 2) { Ok(code) } else { Err(code) });
         }
     }

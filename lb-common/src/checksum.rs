@@ -1,5 +1,7 @@
 //! Internet checksum arithmetic (RFC 1071, RFC 1624), on words as they lie in memory: byte order does not matter.
 
+use crate::key::Address;
+
 /// The checksum of an IPv4 header after its TTL went down by one (RFC 1141): TTL is the first octet of its word, so
 /// the sum loses 0x0100 in network order, which is 1 where the word is loaded little-endian. As the kernel's
 /// `ip_decrease_ttl` (`include/net/ip.h`).
@@ -17,6 +19,27 @@ pub const fn of_sum(sum: u64) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     !(sum as u16)
+}
+
+/// What a plain sum gains where `old` is replaced by `new`, for [`replaced`] (RFC 1624 §3: ~m + m').
+#[inline(always)]
+pub const fn difference(old: u32, new: u32) -> u64 {
+    !old as u64 + new as u64
+}
+
+/// [`difference`] of a whole address.
+#[inline(always)]
+pub const fn address_difference(old: &Address, new: &Address) -> u64 {
+    difference(old[0], new[0])
+        + difference(old[1], new[1])
+        + difference(old[2], new[2])
+        + difference(old[3], new[3])
+}
+
+/// A checksum after what it covers has changed by `difference`, a sum of differences (RFC 1624 §3: ~(~HC + ~m + m')).
+#[inline(always)]
+pub const fn replaced(check: u16, difference: u64) -> u16 {
+    of_sum(!check as u64 + difference)
 }
 
 /// The ones' complement sum of `words`, folded to 16 bits and inverted: the value of a checksum field.
@@ -113,6 +136,18 @@ mod tests {
             let sum = words.iter().copied().map(u64::from).sum();
             let halves = words.iter().flat_map(|&word| [word as u16, (word >> 16) as u16]);
             prop_assert_eq!(of_sum(sum), of(halves));
+        }
+
+        #[test]
+        fn replaced_words_leave_a_checksum_right(words in proptest::collection::vec(any::<u32>(), 4..20), new in any::<[u32; 4]>(), port in any::<[u16; 2]>()) {
+            let halves = |words: &[u32]| of(words.iter().flat_map(|&word| [word as u16, (word >> 16) as u16]));
+            let old = [words[0], words[1], words[2], words[3]];
+            let mut after = words.clone();
+            after[..4].copy_from_slice(&new);
+            let check = replaced(halves(&words), address_difference(&old, &new));
+            prop_assert_eq!(u32::from(check) % 0xffff, u32::from(halves(&after)) % 0xffff);
+            let check = replaced(of([port[0], 7]), difference(u32::from(port[0]), u32::from(port[1])));
+            prop_assert_eq!(u32::from(check) % 0xffff, u32::from(of([port[1], 7])) % 0xffff);
         }
 
         #[test]

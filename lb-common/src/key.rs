@@ -4,6 +4,30 @@
 /// IPv4 fills the first word only; the family is told apart by [`ServiceKey::tuple`].
 pub type Address = [u32; 4];
 
+/// An address in two words, for what lies on the program's stack: of smaller ones the compiler would store two at once, at
+/// places where no verifier allows it.
+pub type Wide = [u64; 2];
+
+/// An address in two words.
+#[inline(always)]
+pub const fn wide(address: &Address) -> Wide {
+    [
+        address[0] as u64 | (address[1] as u64) << 32,
+        address[2] as u64 | (address[3] as u64) << 32,
+    ]
+}
+
+/// An address in four words again.
+#[inline(always)]
+pub const fn narrow(wide: &Wide) -> Address {
+    [
+        wide[0] as u32,
+        (wide[0] >> 32) as u32,
+        wide[1] as u32,
+        (wide[1] >> 32) as u32,
+    ]
+}
+
 /// IP protocol number of TCP (RFC 9293).
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP (RFC 768).
@@ -12,6 +36,11 @@ pub const UDP: u8 = 17;
 pub const IPV4: u8 = 4;
 /// The family's mark in a tuple: IPv6.
 pub const IPV6: u8 = 6;
+
+/// Beside the family's mark: the key is a source, see [`reply`].
+const REPLY: u8 = 0x80;
+/// Beside the family's mark: the key is an address of the host itself, see [`local`].
+const LOCAL: u8 = 0x40;
 
 /// What a packet is looked up by: destination address, destination port, protocol and family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +67,18 @@ pub const fn any_port(tuple: u32) -> u32 {
 #[inline(always)]
 pub const fn address_only(family: u8) -> u32 {
     (family as u32) << 24
+}
+
+/// The tuple under which replies of a real server are known; `port_be` is the port that they come from.
+#[inline(always)]
+pub const fn reply(port_be: u16, protocol: u8, family: u8) -> u32 {
+    tuple(port_be, protocol, family | REPLY)
+}
+
+/// The tuple under which an address of the host itself is stored.
+#[inline(always)]
+pub const fn local(family: u8) -> u32 {
+    address_only(family | LOCAL)
 }
 
 impl ServiceKey {
@@ -68,6 +109,11 @@ impl ServiceKey {
     /// The port in host order; 0: every port.
     pub const fn port(&self) -> u16 {
         u16::from_be(self.tuple as u16)
+    }
+
+    /// The family's mark, with what is beside it.
+    pub const fn family(&self) -> u8 {
+        (self.tuple >> 24) as u8
     }
 
     /// The IP protocol number.
@@ -126,6 +172,12 @@ mod tests {
         }
 
         #[test]
+        fn wide_addresses_lie_in_memory_as_others_do(address in any::<Address>()) {
+            prop_assert_eq!(bytemuck::bytes_of(&wide(&address)), bytemuck::bytes_of(&address));
+            prop_assert_eq!(narrow(&wide(&address)), address);
+        }
+
+        #[test]
         fn words_keep_the_wires_bytes(address in any::<[u8; 16]>()) {
             let bytes: std::vec::Vec<u8> = words(address).iter().flat_map(|word| word.to_ne_bytes()).collect();
             prop_assert_eq!(bytes, address);
@@ -146,6 +198,13 @@ mod tests {
             prop_assert_eq!(any_port(exact) == exact, port == 0);
             prop_assert_ne!(address_only(family), any_port(exact));
             prop_assert_ne!(address_only(family), 0);
+            let marked = [reply(port.to_be(), protocol, family), local(family)];
+            prop_assert_ne!(marked[0], marked[1]);
+            for marked in marked {
+                for plain in [IPV4, IPV6].map(|family| [exact, any_port(exact), address_only(family)]).concat() {
+                    prop_assert_ne!(marked, plain);
+                }
+            }
         }
     }
 

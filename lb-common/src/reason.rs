@@ -63,8 +63,10 @@ reasons! {
     RealServerIsLocal = 5, "real_server_is_local", Passed, counted: false;
     /// This host is not the owner of the virtual address.
     NotOwner = 6, "not_owner", Passed, counted: true;
-    /// A fragment without a transport header: it cannot be told where its first one went.
+    /// A fragment without a transport header, whose first one did not come before it: it cannot be told where it belongs.
     LaterFragment = 7, "later_fragment", Passed, counted: true;
+    /// A NAT real server's reply, sent to its client from the virtual address.
+    Replied = 8, "replied", Forwarded, counted: true;
     /// Not the owner, but the address is still on this host, whose stack would answer with a reset.
     NotOwnerStillLocal = 16, "not_owner_still_local", Dropped, counted: true;
     /// TTL or hop limit would reach zero here, and the sender was not told: it was told enough, or is nobody to tell.
@@ -77,14 +79,18 @@ reasons! {
     EgressUnusable = 20, "egress_unusable", Dropped, counted: true;
     /// The frame's VLAN is not the one the real server is reached by.
     VlanMismatch = 21, "vlan_mismatch", Dropped, counted: true;
-    /// First fragment of a datagram for a service: its rest could not follow.
-    Fragment = 22, "fragment", Dropped, counted: true;
     /// IPv6 extension headers for a virtual address, too many or too long to see past.
     ExtensionHeaders = 23, "extension_headers", Dropped, counted: true;
     /// The maps contradict each other. Cannot happen; counted so that it would be seen.
     Inconsistent = 24, "inconsistent", Dropped, counted: true;
     /// Too large for the way to the real server, and the sender was not told: it was told enough, or is nobody to tell.
     TooLarge = 25, "too_large", Dropped, counted: true;
+    /// A NAT real server's reply, for whose client the kernel has a route but no neighbour entry yet.
+    ClientUnresolved = 26, "client_unresolved", Dropped, counted: true;
+    /// A NAT real server's reply, for whose client the kernel has no route.
+    ClientUnreachable = 27, "client_unreachable", Dropped, counted: true;
+    /// A NAT real server's reply, on an interface where the kernel's forwarding (`ip_forward`) is off.
+    ForwardingDisabled = 28, "forwarding_disabled", Dropped, counted: true;
     /// TTL or hop limit would reach zero here: the sender was told so ("time exceeded").
     AnsweredTtlExpired = 40, "answered_ttl_expired", Answered, counted: true;
     /// Too large for the way to the real server: the sender was told so ("fragmentation needed", "packet too big").
@@ -93,13 +99,17 @@ reasons! {
     RealServerDead = 42, "real_server_dead", Dropped, counted: true;
     /// The flow table has no room for the flow: it was forwarded, but will not be known again. Counted beside the verdict.
     NotRemembered = 43, "not_remembered", Forwarded, counted: true;
+    /// An echo request ("ping") to a virtual address: answered.
+    AnsweredEcho = 44, "answered_echo", Answered, counted: true;
+    /// For a service, from an address that stands for no host (RFC 1812 §5.3.7).
+    MartianSource = 45, "martian_source", Dropped, counted: true;
     /// A segment of a connection that is not known, for a service that remembers each: it began before this host's time, or
     /// was silent for too long.
-    UnknownConnection = 44, "unknown_connection", Dropped, counted: true;
+    UnknownConnection = 46, "unknown_connection", Dropped, counted: true;
     /// Every real server that takes new connections has as many as it may.
-    AllFull = 45, "all_full", Dropped, counted: true;
+    AllFull = 47, "all_full", Dropped, counted: true;
     /// The flow table has no room for a connection of a service that remembers each.
-    FlowTableFull = 46, "flow_table_full", Dropped, counted: true;
+    FlowTableFull = 48, "flow_table_full", Dropped, counted: true;
 }
 
 const _: () = {

@@ -27,14 +27,28 @@ pub struct Service {
     pub flags: u32,
     /// A [`crate::Scheduling`]: how new flows are given to real servers.
     pub scheduling: u32,
+    /// With [`FLAG_REPLY`]: the virtual address that replies are to come from, wire order.
+    pub reply_address: Address,
+    /// With [`FLAG_REPLY`]: the port that replies are to come from, network order.
+    pub reply_port_be: u16,
     /// Zero.
-    pub pad: [u32; 6],
+    pub pad: [u16; 3],
 }
 
 /// The entry stands for an address alone: it has no slots and forwards nothing.
 pub const FLAG_ADDRESS_ONLY: u32 = 1;
 
+/// The entry is found by the source of a NAT real server's reply, see [`crate::key::reply`].
+pub const FLAG_REPLY: u32 = 2;
+/// The entry stands for an address of the host itself, see [`crate::key::local`].
+pub const FLAG_LOCAL: u32 = 4;
+
 impl Service {
+    /// Whether the entry is a listen address of a service.
+    pub const fn listens(&self) -> bool {
+        self.tuple != 0 && self.flags == 0
+    }
+
     /// The key this entry is found by.
     pub const fn key(&self) -> ServiceKey {
         ServiceKey {

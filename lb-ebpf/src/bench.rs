@@ -1,7 +1,10 @@
-//! Programs that `cargo xtask bench packet` runs, never part of the agent's object.
+//! Programs that `cargo xtask bench` runs, never part of the agent's object.
 //!
 //! `BPF_PROG_TEST_RUN` does not restore the packet between repeats, so each wrapper runs the whole life of a packet and
 //! then puts back what that changed; its twin does only the putting back. Their difference is the price.
+
+mod frames;
+mod tunnel_end;
 
 use crate::{balance, ethernet, frame::Frame};
 use aya_ebpf::{
@@ -25,7 +28,7 @@ pub fn bare(_ctx: XdpContext) -> u32 {
 /// A forwarded packet.
 #[xdp(frags)]
 pub fn forward(ctx: XdpContext) -> u32 {
-    let verdict = balance(&ctx).conclude();
+    let verdict = balance(&ctx).conclude(Frame::new(&ctx));
     restore(&ctx);
     verdict
 }
@@ -41,7 +44,7 @@ pub fn forward_twin(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn flows(ctx: XdpContext) -> u32 {
     next_flow(&ctx);
-    let verdict = balance(&ctx).conclude();
+    let verdict = balance(&ctx).conclude(Frame::new(&ctx));
     restore(&ctx);
     verdict
 }
@@ -58,7 +61,7 @@ pub fn flows_twin(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub fn tunnel(ctx: XdpContext) -> u32 {
     let len = Frame::new(&ctx).whole_len();
-    let verdict = balance(&ctx).conclude();
+    let verdict = balance(&ctx).conclude(Frame::new(&ctx));
     uncover(&ctx, len);
     restore(&ctx);
     verdict
@@ -71,6 +74,82 @@ pub fn tunnel_twin(ctx: XdpContext) -> u32 {
     uncover(&ctx, len);
     restore(&ctx);
     xdp_action::XDP_TX
+}
+
+/// A packet whose addresses and ports are translated.
+#[xdp(frags)]
+pub fn translate(ctx: XdpContext) -> u32 {
+    save_ends(&ctx);
+    let verdict = balance(&ctx).conclude(Frame::new(&ctx));
+    restore(&ctx);
+    restore_ends(&ctx);
+    verdict
+}
+
+/// The twin of [`translate`].
+#[xdp(frags)]
+pub fn translate_twin(ctx: XdpContext) -> u32 {
+    save_ends(&ctx);
+    restore(&ctx);
+    restore_ends(&ctx);
+    xdp_action::XDP_TX
+}
+
+/// Addresses, ports and checksum of the packet at hand: a TCP segment without options or extension headers. Not on the stack,
+/// which the program itself needs.
+#[btf_map]
+static ENDS: Array<[u32; 10], 1> = Array::new();
+
+#[inline(always)]
+fn save_ends(ctx: &XdpContext) {
+    let (Some(ends), Some(header)) = (ENDS.get_ptr_mut(0), Frame::new(ctx).bytes::<54>(0)) else {
+        return;
+    };
+    // SAFETY: a map value of which only this program knows.
+    let ends = unsafe { &mut *ends };
+    if header.u8::<12>() == 0x08 {
+        ends[0] = header.u32::<26>();
+        ends[1] = header.u32::<30>();
+        ends[8] = header.u32::<34>();
+        ends[9] = header.u16::<50>() as u32;
+    } else if let Some(header) = Frame::new(ctx).bytes::<74>(0) {
+        ends[0] = header.u32::<22>();
+        ends[1] = header.u32::<26>();
+        ends[2] = header.u32::<30>();
+        ends[3] = header.u32::<34>();
+        ends[4] = header.u32::<38>();
+        ends[5] = header.u32::<42>();
+        ends[6] = header.u32::<46>();
+        ends[7] = header.u32::<50>();
+        ends[8] = header.u32::<54>();
+        ends[9] = header.u16::<70>() as u32;
+    }
+}
+
+#[inline(always)]
+fn restore_ends(ctx: &XdpContext) {
+    let (Some(ends), Some(header)) = (ENDS.get_ptr_mut(0), Frame::new(ctx).bytes::<54>(0)) else {
+        return;
+    };
+    // SAFETY: as in `save_ends`.
+    let ends = unsafe { &*ends };
+    if header.u8::<12>() == 0x08 {
+        header.set_u32::<26>(ends[0]);
+        header.set_u32::<30>(ends[1]);
+        header.set_u32::<34>(ends[8]);
+        header.set_u16::<50>(ends[9] as u16);
+    } else if let Some(header) = Frame::new(ctx).bytes::<74>(0) {
+        header.set_u32::<22>(ends[0]);
+        header.set_u32::<26>(ends[1]);
+        header.set_u32::<30>(ends[2]);
+        header.set_u32::<34>(ends[3]);
+        header.set_u32::<38>(ends[4]);
+        header.set_u32::<42>(ends[5]);
+        header.set_u32::<46>(ends[6]);
+        header.set_u32::<50>(ends[7]);
+        header.set_u32::<54>(ends[8]);
+        header.set_u16::<70>(ends[9] as u16);
+    }
 }
 
 /// Takes off what is more than `len` bytes of the frame's front, and puts the EtherType of what it carries into what is

@@ -64,6 +64,12 @@ impl Ethernet {
         self.header.u32::<0>() as u64 | (self.header.u16::<4>() as u64) << 32
     }
 
+    /// Source MAC as a word, likewise.
+    #[inline(always)]
+    pub fn source(&self) -> u64 {
+        self.header.u16::<6>() as u64 | (self.header.u32::<8>() as u64) << 16
+    }
+
     /// Writes both addresses, given as words.
     #[inline(always)]
     pub fn readdress(&self, destination: u64, source: u64) {

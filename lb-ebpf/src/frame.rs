@@ -18,6 +18,12 @@ impl Frame {
         Self { ctx: ctx.ctx }
     }
 
+    /// The frame of this context, as functions get it that the verifier looks at by themselves.
+    #[inline(always)]
+    pub fn of(context: *mut xdp_md) -> Self {
+        Self { ctx: context }
+    }
+
     /// `N` bytes at `offset`, or `None` where the frame ends before.
     #[inline(always)]
     pub fn bytes<const N: usize>(self, offset: usize) -> Option<Bytes<N>> {
@@ -67,6 +73,12 @@ impl Frame {
         unsafe { (*self.ctx).ingress_ifindex }
     }
 
+    /// What helpers are called with.
+    #[inline(always)]
+    pub fn context(self) -> *mut xdp_md {
+        self.ctx
+    }
+
     #[inline(always)]
     fn start(self) -> usize {
         // SAFETY: as above; the verifier knows the field as a packet pointer.
@@ -86,6 +98,11 @@ impl Frame {
 pub struct Bytes<const N: usize> {
     start: usize,
 }
+
+/// Eight bytes at any place.
+#[repr(C, packed)]
+#[derive(Clone, Copy)]
+struct Unaligned(u64);
 
 impl<const N: usize> Bytes<N> {
     #[inline(always)]
@@ -107,6 +124,15 @@ impl<const N: usize> Bytes<N> {
         const { assert!(AT + 4 <= N) };
         // SAFETY: as in `u16`.
         unsafe { ((self.start + AT) as *const u32).read_unaligned() }
+    }
+
+    /// Loaded anew each time: what is easily had again is not to be kept on the stack.
+    #[inline(always)]
+    pub fn u64<const AT: usize>(self) -> u64 {
+        const { assert!(AT + 8 <= N) };
+        let place = (self.start + AT) as *const Unaligned;
+        // SAFETY: as in `u16`; the type is packed, so that any place will do.
+        unsafe { place.read_volatile().0 }
     }
 
     #[inline(always)]

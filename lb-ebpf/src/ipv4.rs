@@ -31,11 +31,21 @@ pub struct Ipv4 {
     offset: usize,
 }
 
+impl Ipv4 {
+    #[inline(always)]
+    fn readdressed(&self, old: u32, new: u32) {
+        let difference = checksum::difference(old, new);
+        self.header
+            .set_u16::<10>(checksum::replaced(self.header.u16::<10>(), difference));
+    }
+}
+
 impl Network for Ipv4 {
     const FAMILY: u8 = key::IPV4;
     const ETHER_TYPE: u16 = ethernet::IPV4;
     const INSIDE: u8 = 4;
     const HEADER: usize = HEADER;
+    const ICMP: u8 = 1;
 
     #[inline(always)]
     fn parse(frame: Frame, offset: usize) -> Option<Self> {
@@ -48,6 +58,11 @@ impl Network for Ipv4 {
     #[inline(always)]
     fn folded_destination(&self) -> u32 {
         self.header.u32::<16>()
+    }
+
+    #[inline(always)]
+    fn folded_source(&self) -> u32 {
+        self.header.u32::<12>()
     }
 
     #[inline(always)]
@@ -83,6 +98,23 @@ impl Network for Ipv4 {
     }
 
     #[inline(always)]
+    fn is_from(&self, service: &Service) -> bool {
+        service.address[0] == self.header.u32::<12>()
+    }
+
+    #[inline(always)]
+    fn set_source(&self, address: &Address) {
+        self.readdressed(self.header.u32::<12>(), address[0]);
+        self.header.set_u32::<12>(address[0]);
+    }
+
+    #[inline(always)]
+    fn set_destination(&self, address: &Address) {
+        self.readdressed(self.header.u32::<16>(), address[0]);
+        self.header.set_u32::<16>(address[0]);
+    }
+
+    #[inline(always)]
     fn flow_hash(&self, ports: u32, protocol: u8) -> u32 {
         hash::flow4(
             self.header.u32::<12>(),
@@ -90,6 +122,66 @@ impl Network for Ipv4 {
             ports,
             protocol,
         )
+    }
+
+    #[inline(always)]
+    fn answered_flow_hash(&self, ports: u32, protocol: u8) -> u32 {
+        hash::flow4(
+            self.header.u32::<16>(),
+            self.header.u32::<12>(),
+            ports,
+            protocol,
+        )
+    }
+
+    #[inline(always)]
+    fn answered_keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32 {
+        hash::keyed4(
+            self.header.u32::<16>(),
+            self.header.u32::<12>(),
+            ports,
+            protocol,
+            key,
+        )
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.header.u8::<9>()
+    }
+
+    #[inline(always)]
+    fn quoted(&self, _: Frame) -> Option<Payload> {
+        let version_ihl = self.header.u8::<0>();
+        let header_len = (version_ihl & 0x0f) as usize * 4;
+        if version_ihl >> 4 != 4 || header_len < HEADER {
+            return None;
+        }
+        Some(Payload {
+            protocol: self.protocol(),
+            offset: self.offset + header_len,
+            len: 0,
+            fragment: if self.header.u16::<6>() & FRAGMENT_OFFSET == 0 {
+                FragmentPart::Whole
+            } else {
+                FragmentPart::Later
+            },
+        })
+    }
+
+    #[inline(always)]
+    fn identification(&self, _: Frame) -> Option<u32> {
+        Some(self.header.u16::<4>() as u32)
+    }
+
+    #[inline(always)]
+    fn set_ttl(&self, ttl: u8) {
+        let old = self.header.u16::<8>();
+        self.header.set_u8::<8>(ttl);
+        let difference = checksum::difference(old as u32, self.header.u16::<8>() as u32);
+        let check = self.header.u16::<10>();
+        self.header
+            .set_u16::<10>(checksum::replaced(check, difference));
     }
 
     #[inline(always)]

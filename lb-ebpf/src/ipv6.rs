@@ -13,6 +13,7 @@ use crate::{
     ethernet,
     frame::{Bytes, Frame},
     network::{FragmentPart, Network, OWN_TTL, Payload, UNDIVIDED, Written},
+    parts, scratch,
 };
 use lb_common::{Address, Reason, Service, hash, key};
 
@@ -42,6 +43,7 @@ impl Network for Ipv6 {
     const ETHER_TYPE: u16 = ethernet::IPV6;
     const INSIDE: u8 = 41;
     const HEADER: usize = HEADER;
+    const ICMP: u8 = 58;
 
     #[inline(always)]
     fn parse(frame: Frame, offset: usize) -> Option<Self> {
@@ -54,6 +56,11 @@ impl Network for Ipv6 {
     #[inline(always)]
     fn folded_destination(&self) -> u32 {
         hash::fold(&self.destination())
+    }
+
+    #[inline(always)]
+    fn folded_source(&self) -> u32 {
+        hash::fold(&self.source())
     }
 
     #[inline(always)]
@@ -73,9 +80,8 @@ impl Network for Ipv6 {
         if !is_extension(plain.protocol) {
             return Some(plain);
         }
-        let mut walked = plain;
-        match walk(frame, &mut walked) {
-            Ok(()) => Some(walked),
+        match walked(frame, plain) {
+            Ok((payload, _)) => Some(payload),
             Err(reason) => {
                 *fault = reason;
                 None
@@ -85,11 +91,28 @@ impl Network for Ipv6 {
 
     #[inline(always)]
     fn is_for(&self, service: &Service) -> bool {
-        let destination = self.destination();
-        service.address[3] == destination[3]
-            && service.address[2] == destination[2]
-            && service.address[1] == destination[1]
-            && service.address[0] == destination[0]
+        are_equal(&service.address, &self.destination())
+    }
+
+    #[inline(always)]
+    fn is_from(&self, service: &Service) -> bool {
+        are_equal(&service.address, &self.source())
+    }
+
+    #[inline(always)]
+    fn set_source(&self, address: &Address) {
+        self.header.set_u32::<8>(address[0]);
+        self.header.set_u32::<12>(address[1]);
+        self.header.set_u32::<16>(address[2]);
+        self.header.set_u32::<20>(address[3]);
+    }
+
+    #[inline(always)]
+    fn set_destination(&self, address: &Address) {
+        self.header.set_u32::<24>(address[0]);
+        self.header.set_u32::<28>(address[1]);
+        self.header.set_u32::<32>(address[2]);
+        self.header.set_u32::<36>(address[3]);
     }
 
     #[inline(always)]
@@ -98,23 +121,66 @@ impl Network for Ipv6 {
     }
 
     #[inline(always)]
+    fn answered_flow_hash(&self, ports: u32, protocol: u8) -> u32 {
+        hash::flow6(&self.destination(), &self.source(), ports, protocol)
+    }
+
+    #[inline(always)]
+    fn answered_keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32 {
+        hash::keyed6(&self.destination(), &self.source(), ports, protocol, key)
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.header.u8::<6>()
+    }
+
+    #[inline(always)]
+    fn quoted(&self, frame: Frame) -> Option<Payload> {
+        let plain = Payload {
+            protocol: self.protocol(),
+            offset: self.offset + HEADER,
+            // More than any header: where the quote ends it ends.
+            len: MAX_OFFSET * 2,
+            fragment: FragmentPart::Whole,
+        };
+        if self.header.u8::<0>() >> 4 != 6 {
+            return None;
+        }
+        if !is_extension(plain.protocol) {
+            return Some(plain);
+        }
+        walked(frame, plain).ok().map(|(payload, _)| payload)
+    }
+
+    #[inline(always)]
+    fn identification(&self, frame: Frame) -> Option<u32> {
+        let end = self.offset + HEADER + u16::from_be(self.header.u16::<4>()) as usize;
+        let offset = self.offset + HEADER;
+        let plain = Payload {
+            protocol: self.protocol(),
+            offset,
+            len: end - offset,
+            fragment: FragmentPart::Whole,
+        };
+        walked(frame, plain)
+            .ok()
+            .map(|(_, identification)| identification)
+    }
+
+    #[inline(always)]
+    fn set_ttl(&self, ttl: u8) {
+        self.header.set_u8::<7>(ttl);
+    }
+
+    #[inline(always)]
     fn source(&self) -> Address {
-        [
-            self.header.u32::<8>(),
-            self.header.u32::<12>(),
-            self.header.u32::<16>(),
-            self.header.u32::<20>(),
-        ]
+        key::narrow(&[self.header.u64::<8>(), self.header.u64::<16>()])
     }
 
     #[inline(always)]
     fn destination(&self) -> Address {
-        [
-            self.header.u32::<24>(),
-            self.header.u32::<28>(),
-            self.header.u32::<32>(),
-            self.header.u32::<36>(),
-        ]
+        key::narrow(&[self.header.u64::<24>(), self.header.u64::<32>()])
     }
 
     #[inline(always)]
@@ -167,6 +233,12 @@ impl Network for Ipv6 {
     }
 }
 
+/// The last words first: addresses of one network differ there.
+#[inline(always)]
+fn are_equal(one: &Address, other: &Address) -> bool {
+    one[3] == other[3] && one[2] == other[2] && one[1] == other[1] && one[0] == other[0]
+}
+
 #[inline(always)]
 fn is_extension(next: u8) -> bool {
     matches!(
@@ -175,11 +247,37 @@ fn is_extension(next: u8) -> bool {
     )
 }
 
-/// Walks the chain of extension headers that `payload` begins with, and makes it what lies behind them. A function of its
-/// own: few packets need it. It returns no payload, since BTF of old kernels cannot describe such an enum.
-#[cold]
-#[inline(never)]
-fn walk(frame: Frame, payload: &mut Payload) -> Result<(), Reason> {
+/// What a walk past extension headers found.
+#[repr(C)]
+pub struct Walked {
+    pub payload: Payload,
+    /// That of the datagram that this is a fragment of, as it lies on the wire.
+    pub identification: u32,
+}
+
+/// What lies behind the extension headers that `plain` begins with, and the datagram's identification.
+#[inline(always)]
+fn walked(frame: Frame, plain: Payload) -> Result<(Payload, u32), Reason> {
+    const DONE: u32 = Reason::Forwarded as u32;
+    const TRUNCATED: u32 = Reason::Truncated as u32;
+    let room = scratch::get().ok_or(Reason::Truncated)?;
+    // SAFETY: this CPU's own; what it says of the part of a datagram is what was written there.
+    unsafe {
+        let walked = &raw mut (*room).walked;
+        (*walked).payload = plain;
+        (*walked).identification = 0;
+        match parts::lb_walk(frame.context(), walked) {
+            DONE => Ok(((*walked).payload, (*walked).identification)),
+            TRUNCATED => Err(Reason::Truncated),
+            _ => Err(Reason::ExtensionHeaders),
+        }
+    }
+}
+
+/// Walks the chain of extension headers that `walked` begins with, and makes it what lies behind them.
+#[inline(always)]
+pub fn walk(frame: Frame, walked: &mut Walked) -> Result<(), Reason> {
+    let payload = &mut walked.payload;
     for _ in 0..MAX_HEADERS {
         // What follows the packet in the frame is padding, and no header.
         if payload.len < 8 {
@@ -194,6 +292,7 @@ fn walk(frame: Frame, payload: &mut Payload) -> Result<(), Reason> {
         let len = if payload.protocol == FRAGMENT {
             // Offset in 8-byte units in the upper 13 bits, "more" in the lowest (RFC 8200 §4.5).
             let place = u16::from_be(header.u16::<2>());
+            walked.identification = header.u32::<4>();
             payload.fragment = match (place >> 3, place & 1) {
                 (0, 0) => payload.fragment,
                 (0, _) => FragmentPart::First,

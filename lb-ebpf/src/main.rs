@@ -12,6 +12,7 @@
     reason = "atomic words are to be had no other way for this target"
 )]
 
+mod aside;
 mod atomic;
 mod backends;
 #[cfg(feature = "bench")]
@@ -19,15 +20,21 @@ mod bench;
 mod direct;
 mod ethernet;
 mod flow;
+mod fragment;
 mod frame;
+mod icmp;
 mod ipv4;
 mod ipv6;
 mod limit;
 mod load;
 mod maps;
+mod nat;
 mod network;
+mod parts;
 mod refusal;
+mod route;
 mod schedule;
+mod scratch;
 mod select;
 mod stats;
 mod transport;
@@ -41,7 +48,7 @@ use ethernet::Ethernet;
 use frame::Frame;
 use ipv4::Ipv4;
 use ipv6::Ipv6;
-use lb_common::{Address, Mode, Reason, Segment, Service, key};
+use lb_common::{Address, Mode, Reason, Segment, key};
 use maps::BACKEND_COUNTERS;
 use network::{FragmentPart, Network, Payload};
 use select::Selected;
@@ -52,7 +59,7 @@ use vip::ControlBlock;
 /// Balances packets to virtual addresses; everything else is passed to the host.
 #[xdp(frags)]
 pub fn lb(ctx: XdpContext) -> u32 {
-    balance(&ctx).conclude()
+    balance(&ctx).conclude(Frame::new(&ctx))
 }
 
 /// Finds out what the packet is, and sends it on its way.
@@ -74,23 +81,36 @@ fn balance(ctx: &XdpContext) -> Verdict {
 fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verdict> {
     let control = ControlBlock::get().ok_or(Verdict::of(Reason::Inconsistent))?;
     let header = N::parse(frame, ethernet.payload).ok_or(Verdict::of(Reason::NotBalanced))?;
-    vip::filter(control, &header)?;
+    if !vip::may_be_ours(control, header.folded_destination()) {
+        return nat::reply(control, frame, &header);
+    }
 
-    let opaque = |reason| vip::opaque(control, &header, reason);
     let mut fault = Reason::Truncated;
-    let payload = header
-        .payload(frame, &mut fault)
-        .ok_or_else(|| opaque(fault))?;
-    let ports = Ports::parse(frame, &payload).map_err(opaque)?;
+    let Some(payload) = header.payload(frame, &mut fault) else {
+        return aside::look(control, frame, &header);
+    };
+    let Ok(ports) = Ports::parse(frame, &payload) else {
+        return aside::look(control, frame, &header);
+    };
 
     let flow = header.flow_hash(ports.0, payload.protocol);
     let live = control.live();
-    let tuple = key::tuple(ports.destination_be(), payload.protocol, N::FAMILY);
-    let service = vip::service(control, live, &header, tuple)?;
     let ingress = frame.ingress_ifindex();
-    vip::ownership(control, &ethernet, ingress, service)?;
-    if payload.fragment == FragmentPart::First {
-        return Err(Verdict::of_service(Reason::Fragment, service.id));
+    let tuple = key::tuple(ports.destination_be(), payload.protocol, N::FAMILY);
+    let Some(service) = vip::service(control, live, &header, tuple) else {
+        return nat::reply(control, frame, &header);
+    };
+    vip::ownership(control, &ethernet, ingress, service.owner, service.id)?;
+    let packet = Packet {
+        control,
+        frame,
+        ethernet,
+        ingress,
+        header,
+        service: service.id,
+    };
+    if !refusal::is_somebody::<N>(&header.source()) {
+        return Err(packet.refused(Reason::MartianSource));
     }
 
     let asked = Asked {
@@ -100,27 +120,24 @@ fn forward<N: Network>(frame: Frame, ethernet: Ethernet) -> Result<Verdict, Verd
         ports,
     };
     let Selected { id, backend } = select::backend(control, live, service, flow, &asked)?;
+    if payload.fragment == FragmentPart::First {
+        fragment::teach_rest::<N>(frame, id, service, flow);
+    }
     let counter = BACKEND_COUNTERS.get_ptr_mut(id);
     let len = payload.frame_len(frame);
-    let packet = Packet {
-        control,
-        frame,
-        ethernet,
-        ingress,
-        header,
-        service,
-    };
     match Mode::try_from(backend.mode) {
         Ok(Mode::Dr) => {
-            let way = way::to(&packet, backend, 0)?;
+            let way = way::to(&packet, backend, 0).map_err(|obstacle| obstacle.told(service.id))?;
             stats::count(counter, len);
             Ok(direct::forward(&packet, way))
         }
         Ok(Mode::Tun) => {
-            let way = way::to(&packet, backend, tunnel::overhead(backend))?;
+            let way = way::to(&packet, backend, tunnel::overhead(backend))
+                .map_err(|obstacle| obstacle.told(service.id))?;
             stats::count(counter, len);
             tunnel::forward(&packet, backend, flow, way)
         }
+        Ok(Mode::Nat) => nat::forward(&packet, &payload, ports, id, backend),
         // A real server that is this very host: its packets go up.
         Ok(Mode::Local) => {
             stats::count(counter, len);
@@ -138,14 +155,15 @@ struct Packet<N> {
     /// The kernel's index of the interface it came from.
     ingress: u32,
     header: N,
-    service: &'static Service,
+    /// The service's number; 0: not known yet.
+    service: u16,
 }
 
 impl<N> Packet<N> {
     /// The verdict that names `reason`.
     #[inline(always)]
     fn refused(&self, reason: Reason) -> Verdict {
-        Verdict::of_service(reason, self.service.id)
+        Verdict::of_service(reason, self.service)
     }
 }
 
@@ -172,11 +190,6 @@ impl<N: Network> select::Asked for Asked<N> {
     #[inline(always)]
     fn source(&self) -> Address {
         self.header.source()
-    }
-
-    #[inline(always)]
-    fn destination(&self) -> Address {
-        self.header.destination()
     }
 }
 

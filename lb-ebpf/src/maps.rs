@@ -1,12 +1,18 @@
 //! The maps. All but the counters are mapped into the agent's memory, which writes them by plain stores; this program
 //! only reads them. An array look-up is no call: the verifier turns it into a few instructions.
 
+use crate::scratch::Scratch;
 use aya_ebpf::{
     Global,
-    btf_maps::{Array, PerCpuArray},
+    btf_maps::{Array, LruHashMap, PerCpuArray},
     macros::btf_map,
 };
-use lb_common::{Backend, Control, Counter, Load, Service, flow::Bucket};
+use lb_common::{
+    Backend, Control, Counter, Load, Route, Service,
+    flow::Bucket,
+    fragment::{FRAGMENTED, FragmentKey, Taught},
+    route,
+};
 
 /// `BPF_F_MMAPABLE` (include/uapi/linux/bpf.h).
 const MMAPABLE: usize = 1 << 10;
@@ -54,6 +60,18 @@ pub static LOADS: Array<Load, 1024, MMAPABLE> = Array::new();
 /// Whose turn it is: a place in a service's table. Key: service id. Written and read here only.
 #[btf_map]
 pub static TURNS: Array<u64, 256> = Array::new();
+
+/// The ways to clients that a CPU remembers. Key: [`route::place`]. Written and read here only.
+#[btf_map]
+pub static ROUTES: PerCpuArray<Route, { route::ROUTES as usize }> = PerCpuArray::new();
+
+/// Room beside the stack. Key: 0. Written and read here only, within one packet.
+#[btf_map]
+pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// What became of datagrams' first fragments. Written and read here only; the longest unused make room for new ones.
+#[btf_map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, Taught, { FRAGMENTED as usize }> = LruHashMap::new();
 
 /// Entries of one bank of [`SERVICES`], a power of two.
 #[unsafe(no_mangle)]

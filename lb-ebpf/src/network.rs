@@ -14,6 +14,8 @@ pub trait Network: Copy {
     const INSIDE: u8;
     /// Length of the header without options or extension headers, bytes.
     const HEADER: usize;
+    /// Protocol number of ICMP, or of ICMP for IPv6 (IANA).
+    const ICMP: u8;
 
     /// Reads the header at `offset` of the frame.
     fn parse(frame: Frame, offset: usize) -> Option<Self>;
@@ -21,19 +23,47 @@ pub trait Network: Copy {
     /// The destination address folded to one word, see [`lb_common::hash::fold`].
     fn folded_destination(&self) -> u32;
 
+    /// The source address folded, likewise.
+    fn folded_source(&self) -> u32;
+
     /// Where the transport header is, options and extension headers skipped. `None`: that cannot be told, and `fault` is
     /// why. No `Result`: in it the reason would share its place with an offset, which the compiler then takes apart into
     /// bytes, and the verifier of 6.1 knows no bound of what is put together again.
     fn payload(&self, frame: Frame, fault: &mut Reason) -> Option<Payload>;
 
-    /// Whether a service entry has this destination address.
+    /// Whether an entry of the service table has this destination address.
     fn is_for(&self, service: &Service) -> bool;
+
+    /// Whether an entry of the service table has this source address.
+    fn is_from(&self, service: &Service) -> bool;
+
+    /// Writes another source address, and keeps the header's own checksum right.
+    fn set_source(&self, address: &Address);
+
+    /// Writes another destination address, likewise.
+    fn set_destination(&self, address: &Address);
 
     /// Hash of the flow; `ports` in wire order.
     fn flow_hash(&self, ports: u32, protocol: u8) -> u32;
 
     /// Hash of the flow under a secret key, see [`lb_common::Tag`].
     fn keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32;
+
+    /// Of a packet that answers one of the flow: the hash of the flow. `ports` as the flow has them.
+    fn answered_flow_hash(&self, ports: u32, protocol: u8) -> u32;
+
+    /// Of a packet that answers one of the flow: the hash under a secret key.
+    fn answered_keyed_hash(&self, ports: u32, protocol: u8, key: u64) -> u32;
+
+    /// The header's own word on what follows it: in IPv6 it may be an extension header.
+    fn protocol(&self) -> u8;
+
+    /// Where the transport header is of a packet that an ICMP error quotes, which may end anywhere behind its IP header. Its
+    /// `len` means nothing.
+    fn quoted(&self, frame: Frame) -> Option<Payload>;
+
+    /// What the fragments of a datagram have in common, as it lies on the wire. Of a packet that is a fragment.
+    fn identification(&self, frame: Frame) -> Option<u32>;
 
     /// Source address, wire order.
     fn source(&self) -> Address;
@@ -56,6 +86,9 @@ pub trait Network: Copy {
 
     /// TTL or hop limit.
     fn ttl(&self) -> u8;
+
+    /// Writes another TTL or hop limit, and keeps the header's checksum right.
+    fn set_ttl(&self, ttl: u8);
 
     /// Takes one from TTL or hop limit, and keeps the header's checksum right.
     fn decrement_ttl(&self);

@@ -10,11 +10,13 @@
 //! RFC 792, RFC 1191 §4, RFC 4443 §3.2 and §3.3. The packet went no further: it is quoted as it came.
 
 use crate::{
-    Packet,
-    ethernet::{Envelope, MAX_PAYLOAD},
+    ethernet::{self, Envelope, Ethernet},
     frame::Frame,
+    ipv4::Ipv4,
+    ipv6::Ipv6,
     limit::{self, Kind},
     network::{Network, UNDIVIDED, Written},
+    parts,
     verdict::Verdict,
 };
 use lb_common::{Address, Reason, checksum, key};
@@ -27,48 +29,71 @@ const QUOTE: usize = 128;
 /// RFC 1812 §4.3.2.5: precedence "internetwork control".
 const TRAFFIC_CLASS: u8 = 0xc0;
 
-/// TTL or hop limit would reach zero here.
-#[inline(always)]
-pub fn ttl_expired<N: Network>(packet: &Packet<N>) -> Verdict {
-    let at = packet.ethernet.payload;
-    let told = tell::<N>(packet.frame, at, Kind::TtlExpired as u32, 0) != 0;
-    packet.refused(if told {
-        Reason::AnsweredTtlExpired
-    } else {
-        Reason::TtlExpired
-    })
+/// What is in a packet's way.
+pub enum Obstacle {
+    Refused(Reason),
+    /// TTL or hop limit would reach zero here.
+    TtlExpired,
+    /// The packet is longer than `mtu` bytes.
+    TooLarge {
+        mtu: u32,
+    },
 }
 
-/// The packet is longer than `mtu` bytes.
-#[inline(always)]
-pub fn too_large<N: Network>(packet: &Packet<N>, mtu: u32) -> Verdict {
-    let at = packet.ethernet.payload;
-    let told = tell::<N>(packet.frame, at, Kind::TooLarge as u32, mtu) != 0;
-    packet.refused(if told {
-        Reason::AnsweredTooLarge
-    } else {
-        Reason::TooLarge
-    })
-}
-
-/// Makes the frame the error. 0: it was not to be, and if the frame was changed it is of no use to anybody any more.
-#[cold]
-#[inline(never)]
-fn tell<N: Network>(frame: Frame, at: usize, kind: u32, mtu: u32) -> u32 {
-    made::<N>(frame, at, kind, mtu).is_some() as u32
-}
-
-#[inline(always)]
-fn made<N: Network>(frame: Frame, at: usize, kind: u32, mtu: u32) -> Option<()> {
-    // The verifier of 6.1 does not know what a constant on the stack is.
-    if at > MAX_PAYLOAD {
-        return None;
+impl Obstacle {
+    /// The sender is told where it can be helped.
+    #[inline(always)]
+    pub fn told(self, service: u16) -> Verdict {
+        match self {
+            Self::Refused(reason) => Verdict::of_service(reason, service),
+            Self::TtlExpired => Verdict::telling(Reason::AnsweredTtlExpired, service, 0),
+            Self::TooLarge { mtu } => Verdict::telling(Reason::AnsweredTooLarge, service, mtu),
+        }
     }
-    let kind = if kind == Kind::TtlExpired as u32 {
+
+    /// Nobody is told: of an error, and of any fragment but the first, no error may be sent (RFC 1122 §3.2.2, RFC 4443
+    /// §2.4 (e)).
+    #[inline(always)]
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Refused(reason) => reason,
+            Self::TtlExpired => Reason::TtlExpired,
+            Self::TooLarge { .. } => Reason::TooLarge,
+        }
+    }
+}
+
+/// Tells the sender the reason with this number. Returns the word of the verdict that this makes it.
+#[inline(always)]
+pub fn tell(frame: Frame, reason: u32, mtu: u32) -> u64 {
+    let told = parts::lb_tell(frame.context(), reason, mtu) != 0;
+    let of = |answered, silent| Verdict::of(if told { answered } else { silent }).word();
+    if reason == Reason::AnsweredTtlExpired as u32 {
+        of(Reason::AnsweredTtlExpired, Reason::TtlExpired)
+    } else {
+        of(Reason::AnsweredTooLarge, Reason::TooLarge)
+    }
+}
+
+/// Makes the frame the error with this number, whichever family it is of.
+#[inline(always)]
+pub fn error(frame: Frame, reason: u32, mtu: u32) -> Option<()> {
+    let kind = if reason == Reason::AnsweredTtlExpired as u32 {
         Kind::TtlExpired
     } else {
         Kind::TooLarge
     };
+    let ethernet = Ethernet::parse(frame)?;
+    if ethernet.ether_type == ethernet::IPV4 {
+        made::<Ipv4>(frame, ethernet.payload, kind, mtu)
+    } else {
+        made::<Ipv6>(frame, ethernet.payload, kind, mtu)
+    }
+}
+
+/// Makes the frame the error. `None`: it was not to be, and if the frame was changed it is of no use to anybody any more.
+#[inline(always)]
+fn made<N: Network>(frame: Frame, at: usize, kind: Kind, mtu: u32) -> Option<()> {
     let header = N::parse(frame, at)?;
     let (client, service) = (header.source(), header.destination());
     if !is_somebody::<N>(&client) || !limit::take(kind) {
@@ -91,7 +116,7 @@ fn made<N: Network>(frame: Frame, at: usize, kind: u32, mtu: u32) -> Option<()> 
         traffic_class: TRAFFIC_CLASS,
         identity: UNDIVIDED,
         flow_label: 0,
-        protocol: protocol::<N>(),
+        protocol: N::ICMP,
         payload_len: length,
     };
     N::write(frame, at, &written)?;
@@ -105,18 +130,12 @@ fn made<N: Network>(frame: Frame, at: usize, kind: u32, mtu: u32) -> Option<()> 
     let mut sum = quoted + start as u64 + mtu as u64;
     if N::FAMILY == key::IPV6 {
         // RFC 8200 §8.1: the pseudo-header.
-        sum += (length as u32).to_be() as u64 + ((protocol::<N>() as u32).to_be()) as u64;
+        sum += (length as u32).to_be() as u64 + ((N::ICMP as u32).to_be()) as u64;
         sum += address_sum(&service) + address_sum(&client);
     }
     icmp.set_u32::<0>(start | (checksum::of_sum(sum) as u32) << 16);
     icmp.set_u32::<4>(mtu);
     Some(())
-}
-
-/// ICMP, or ICMP for IPv6.
-#[inline(always)]
-const fn protocol<N: Network>() -> u8 {
-    if N::FAMILY == key::IPV4 { 1 } else { 58 }
 }
 
 /// The first two bytes of the ICMP header, as a little-endian load sees them.
@@ -132,7 +151,7 @@ const fn type_and_code<N: Network>(kind: Kind) -> u16 {
 
 /// RFC 1122 §3.2.2, RFC 4443 §2.4 (e): no error goes to an address that does not stand for one host.
 #[inline(always)]
-fn is_somebody<N: Network>(address: &Address) -> bool {
+pub fn is_somebody<N: Network>(address: &Address) -> bool {
     let first = address[0].to_ne_bytes()[0];
     if N::FAMILY == key::IPV4 {
         first != 0 && first != 127 && first < 224

@@ -7,33 +7,53 @@ use crate::{
     flow::{is_zero, sign},
     load::Seen,
     maps::{SLOTS, TURNS},
-    select::{is_of_connection, not_remembered},
+    parts,
+    select::{self, HELD, Question, is_of_connection, not_remembered},
 };
 use lb_common::{
-    Flow, FlowState, Live, Method, Scheduling, Segment, Slot, Tag, Tenure, hash,
-    scheduling::CANDIDATES,
+    Flow, FlowState, Live, Method, Scheduling, Segment, Slot, Tag, Tenure, hash, key,
+    scheduling::{CANDIDATES, FLOW_BITS},
 };
 
-/// What is asked of the flow table and of the scheduler.
-#[repr(C)]
-pub struct Question {
-    pub tag: Tag,
-    /// The client's, where clients persist.
-    pub client: Tag,
-    pub live: Live,
-    pub slots_start: u32,
-    pub slots_len: u32,
-    /// What picks a slot.
-    pub slot_hash: u32,
-    pub scheduling: Scheduling,
-    /// Ticks.
-    pub now: u32,
-    pub service: u16,
-    pub segment: Segment,
+/// Who gets a packet of a service whose slots are picked by an address.
+#[inline(always)]
+pub fn by_address(question: &Question) -> u32 {
+    let (slot, tag) = slot_and_tag(question);
+    if slot.is_settled() {
+        return slot.current();
+    }
+    select::decide(question, slot, tag)
 }
 
-/// In the place of a backend's id: the packet is held.
-pub const HELD: u32 = u32::MAX;
+/// The slot that an address picks; the flow is known by a tag that says which slot it is.
+#[inline(always)]
+fn slot_and_tag(question: &Question) -> (Slot, Tag) {
+    let picks = address_hash(question);
+    let slot = match len(question) {
+        0 => 0,
+        len => slot(question, hash::spread(picks, len)),
+    };
+    let tag = Tag(question.tag.0 & !(!FLOW_BITS as u64) | picks as u64);
+    (Slot(slot), tag)
+}
+
+/// The hash of the address that the method looks at.
+#[inline(always)]
+pub fn address_hash(question: &Question) -> u32 {
+    let address = match question.scheduling.method() {
+        Method::BySource => &question.source,
+        _ => &question.destination,
+    };
+    hash::address(address) & !FLOW_BITS
+}
+
+/// What the packet's client is known by.
+#[inline(always)]
+fn client_tag(question: &Question) -> Tag {
+    let client = key::masked(&question.source, question.scheduling.prefix());
+    hash::client(&client, question.service, question.key)
+}
+
 /// A segment of no connection that is known.
 pub const UNKNOWN: u32 = u32::MAX - 1;
 /// Every backend that takes new flows has as many connections as it may.
@@ -46,64 +66,35 @@ const NEW: u64 = u32::MAX as u64 - 4;
 /// Beside a backend's id: its flow was confirmed and has something new to say of its client.
 const VOUCHES: u64 = 1 << 32;
 
-/// Makes a function that is a global one to the kernel, because its name is not mangled: the verifier looks at it by
-/// itself, once, whatever leads there, and takes what it returns for any number. Inlined, each of these multiplies the
-/// states that the verifier follows in all others, beyond its limit. A call costs 7 ns.
-macro_rules! apart {
-    ($($(#[doc = $doc:literal])+ $global:ident => $function:ident($question:ident $(, $argument:ident: $type:ty)*) -> $result:ty $body:block)+) => {$(
-        $(#[doc = $doc])+
-        #[inline(always)]
-        fn $function($question: &Question $(, $argument: $type)*) -> $result {
-            #[cold]
-            #[inline(never)]
-            #[unsafe(no_mangle)]
-            extern "C" fn $global(question: *const Question $(, $argument: $type)*) -> $result {
-                if question.is_null() {
-                    return 0;
-                }
-                // SAFETY: the caller's, which outlives the call.
-                let $question: &Question = unsafe { &*question };
-                $body
-            }
-            $global(&raw const *$question $(, $argument)*)
-        }
-    )+};
-}
-
-/// Who gets the packet: a backend's id, 0 for nobody, or one of the words above.
+/// Who gets the packet: a backend's id, 0 for nobody, or one of the words above. Each step is a part of its own, see
+/// [`parts`]: inlined, each would multiply the states that the verifier follows in all others, beyond its limit.
 #[inline(always)]
 pub fn decide(question: &Question) -> u32 {
-    lb_schedule(&raw const *question)
-}
-
-/// See [`decide`] and [`apart`].
-#[cold]
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn lb_schedule(question: *const Question) -> u32 {
-    if question.is_null() {
-        return 0;
+    if !question.scheduling.is_stateful() {
+        return parts::lb_by_address(question);
     }
-    // SAFETY: the caller's, which outlives the call.
-    let question = unsafe { &*question };
     let is_datagram = question.segment == Segment::Datagram;
     let is_single = question.scheduling.is_one_packet() && is_datagram;
-    let known = if is_single { NEW } else { known(question) };
+    let known = if is_single {
+        NEW
+    } else {
+        parts::lb_known(question)
+    };
     if known != NEW {
         if known & VOUCHES != 0 {
-            keep_client(question, known as u32, FlowState::Regular as u32);
+            parts::lb_keep_client(question, known as u32, FlowState::Regular as u32);
         }
         return known as u32;
     }
     let persists = question.scheduling.is_persistent();
-    let mut id = if persists { clients(question) } else { 0 };
+    let mut id = if persists { parts::lb_client(question) } else { 0 };
     if id == 0 {
-        id = choose(question);
+        id = parts::lb_choose(question);
         if persists && id < ALL_FULL {
-            keep_client(question, id, FlowState::Visitor as u32);
+            parts::lb_keep_client(question, id, FlowState::Visitor as u32);
         }
     }
-    if id == 0 || id == ALL_FULL || is_single || remember(question, id) != 0 {
+    if id == 0 || id == ALL_FULL || is_single || parts::lb_remember(question, id) != 0 {
         return id;
     }
     if is_datagram || question.scheduling.is_sloppy() {
@@ -113,99 +104,102 @@ extern "C" fn lb_schedule(question: *const Question) -> u32 {
     NO_ROOM
 }
 
-apart! {
-    /// What the flow table says of the packet's flow.
-    lb_known => known(question) -> u64 {
-        let &Question { segment, live, now, .. } = question;
-        let found = flow::find(question.tag);
-        if !found.is_known() {
-            let opens = !is_of_connection(segment)
-                || segment == Segment::Data && question.scheduling.is_sloppy();
-            return if opens && segment != Segment::Related { NEW } else { UNKNOWN as u64 };
-        }
-        let is_new = segment == Segment::Syn && found.flow.state().is_over();
-        match backends::tenure(backends::of(live, found.flow)) {
-            Tenure::Keeps if !is_new => {
-                let id = found.flow.backend() as u64;
-                let is_confirmed = found.flow.after(segment, now).state().eviction().is_none();
-                if flow::touch(live, found, segment, now) && is_confirmed && question.scheduling.is_persistent() {
-                    return id | VOUCHES;
-                }
-                id
+/// What the flow table says of the packet's flow.
+#[inline(always)]
+pub fn known(question: &Question) -> u64 {
+    let &Question { segment, live, now, .. } = question;
+    let found = flow::find(question.tag);
+    if !found.is_known() {
+        let opens = !is_of_connection(segment)
+            || segment == Segment::Data && question.scheduling.is_sloppy();
+        return if opens { NEW } else { UNKNOWN as u64 };
+    }
+    let is_new = segment == Segment::Syn && found.flow.state().is_over();
+    match backends::tenure(backends::of(live, found.flow)) {
+        Tenure::Keeps if !is_new => {
+            let id = found.flow.backend() as u64;
+            let is_confirmed = found.flow.after(segment, now).state().eviction().is_none();
+            if flow::touch(live, found, segment, now) && is_confirmed && question.scheduling.is_persistent() {
+                return id | VOUCHES;
             }
-            Tenure::Holds if is_of_connection(segment) => {
-                flow::touch(live, found, segment, now);
-                HELD as u64
-            }
-            // The reset that another server answers with ends the connection; which one does not matter.
-            Tenure::Released if is_of_connection(segment) => anyone(question) as u64,
-            Tenure::Keeps | Tenure::Holds | Tenure::Released if segment == Segment::Related => anyone(question) as u64,
-            Tenure::Keeps | Tenure::Holds | Tenure::Released => NEW,
+            id
         }
+        Tenure::Holds if is_of_connection(segment) => {
+            flow::touch(live, found, segment, now);
+            HELD as u64
+        }
+        // The reset that another server answers with ends the connection; which one does not matter.
+        Tenure::Released if is_of_connection(segment) => anyone(question) as u64,
+        Tenure::Keeps | Tenure::Holds | Tenure::Released => NEW,
     }
+}
 
-    /// Remembers where a new flow goes; 0: there is no room. Where another packet of the flow came first, its choice holds
-    /// from the next packet on.
-    lb_remember => remember(question, id: u32) -> u32 {
-        let &Question { segment, live, now, .. } = question;
-        let Some(backend) = backends::entry(live, id) else {
-            return 1;
-        };
-        let first = flow::first(id, backend.generation, segment, now);
-        let found = flow::find(question.tag);
-        let is_remembered = if found.is_known() {
-            flow::replace(live, found, first);
-            true
-        } else {
-            flow::insert(live, question.tag, first, now)
-        };
-        if let Some(seen) = Seen::of(live, id) {
-            // Looked at, so that it is noted.
-            seen.is_full();
-        }
-        is_remembered as u32
+/// Remembers where a new flow goes; 0: there is no room. Where another packet of the flow came first, its choice holds
+/// from the next packet on.
+#[inline(always)]
+pub fn remember(question: &Question, id: u32) -> u32 {
+    let &Question { segment, live, now, .. } = question;
+    let Some(backend) = backends::entry(live, id) else {
+        return 1;
+    };
+    let first = flow::first(id, backend.generation, segment, now);
+    let found = flow::find(question.tag);
+    let is_remembered = if found.is_known() {
+        flow::replace(live, found, first);
+        true
+    } else {
+        flow::insert(live, question.tag, first, now)
+    };
+    if let Some(seen) = Seen::of(live, id) {
+        // Looked at, so that it is noted.
+        seen.is_full();
     }
+    is_remembered as u32
+}
 
-    /// The backend of the packet's client, as long as that takes new flows; 0: there is none.
-    lb_client => clients(question) -> u32 {
-        let known = flow::find(question.client);
-        if !known.is_known() || !takes_new(question.live, known.flow) {
-            return 0;
-        }
-        let state = known.flow.state();
-        flow::replace(question.live, known, at(known.flow, state, question.now));
-        known.flow.backend()
+/// The backend of the packet's client, as long as that takes new flows; 0: there is none.
+#[inline(always)]
+pub fn client(question: &Question) -> u32 {
+    let known = flow::find(client_tag(question));
+    if !known.is_known() || !takes_new(question.live, known.flow) {
+        return 0;
     }
+    let state = known.flow.state();
+    flow::replace(question.live, known, at(known.flow, state, question.now));
+    known.flow.backend()
+}
 
-    /// Remembers the client of a flow that goes to a backend. A visitor's choice is new; a flow that was confirmed vouches
-    /// for the client it has, also for one that was forgotten: as long as a client has a connection, its next one goes
-    /// there too.
-    lb_keep_client => keep_client(question, id: u32, state: u32) -> u32 {
-        let Some(backend) = backends::entry(question.live, id) else {
-            return 0;
-        };
-        let is_visitor = state == FlowState::Visitor as u32;
-        let state = if is_visitor { FlowState::Visitor } else { FlowState::Regular };
-        let client = Flow::new(id, backend.generation, state, question.now);
-        let known = flow::find(question.client);
-        if !known.is_known() {
-            flow::insert(question.live, question.client, client, question.now);
-        } else if is_visitor || known.flow.0 as u32 == client.0 as u32 && known.flow != client {
-            flow::replace(question.live, known, client);
-        }
-        0
+/// Remembers the client of a flow that goes to a backend. A visitor's choice is new; a flow that was confirmed vouches
+/// for the client it has, also for one that was forgotten: as long as a client has a connection, its next one goes
+/// there too.
+#[inline(always)]
+pub fn keep_client(question: &Question, id: u32, state: u32) -> u32 {
+    let Some(backend) = backends::entry(question.live, id) else {
+        return 0;
+    };
+    let is_visitor = state == FlowState::Visitor as u32;
+    let state = if is_visitor { FlowState::Visitor } else { FlowState::Regular };
+    let client = Flow::new(id, backend.generation, state, question.now);
+    let tag = client_tag(question);
+    let known = flow::find(tag);
+    if !known.is_known() {
+        flow::insert(question.live, tag, client, question.now);
+    } else if is_visitor || known.flow.0 as u32 == client.0 as u32 && known.flow != client {
+        flow::replace(question.live, known, client);
     }
+    0
+}
 
-    /// Who the scheduler chooses; 0: there is nobody.
-    lb_choose => choose(question) -> u32 {
-        if len(question) == 0 {
-            return 0;
-        }
-        match question.scheduling.method() {
-            Method::BySlot | Method::BySource | Method::ByDestination => anyone(question),
-            Method::InTurn => in_turn(question),
-            _ => least(question),
-        }
+/// Who the scheduler chooses; 0: there is nobody.
+#[inline(always)]
+pub fn choose(question: &Question) -> u32 {
+    if len(question) == 0 {
+        return 0;
+    }
+    match question.scheduling.method() {
+        Method::BySlot | Method::BySource | Method::ByDestination => anyone(question),
+        Method::InTurn => in_turn(question),
+        _ => least(question),
     }
 }
 
@@ -222,26 +216,53 @@ fn takes_new(live: Live, client: Flow) -> bool {
         && Seen::of(live, client.backend()).is_some_and(|seen| seen.weight != 0)
 }
 
-/// The backend at a place of the service's table.
+/// The word at a place of the service's table.
 #[inline(always)]
-fn listed(question: &Question, place: u32) -> u32 {
+fn slot(question: &Question, place: u32) -> u64 {
     match SLOTS.get_ptr(question.slots_start.wrapping_add(place)) {
         // SAFETY: in bounds by the look-up; one aligned word, volatile because the agent stores to it.
-        Some(slot) => Slot(unsafe { slot.read_volatile() }).current(),
+        Some(slot) => unsafe { slot.read_volatile() },
         None => 0,
     }
 }
 
-/// One of those who take new flows.
+/// The backend at a place of the service's table.
+#[inline(always)]
+fn listed(question: &Question, place: u32) -> u32 {
+    Slot(slot(question, place)).current()
+}
+
+/// Who has the slot of the flow; where the table has no slots, one of those who take new flows.
 #[inline(always)]
 fn anyone(question: &Question) -> u32 {
-    if question.slots_len == 0 {
-        return 0;
+    let flow = match question.scheduling.method() {
+        Method::BySource | Method::ByDestination => address_hash(question),
+        _ => question.tag.flow(),
+    };
+    match len(question) {
+        0 => 0,
+        len => listed(question, hash::spread(flow, len)),
     }
-    listed(
-        question,
-        hash::spread(question.slot_hash, question.slots_len),
-    )
+}
+
+/// Who gets a packet that speaks of a flow: its backend, or where that has let it go, another.
+#[inline(always)]
+pub fn related(question: &Question) -> u32 {
+    if question.scheduling == Scheduling(0) {
+        return select::decide_related(question.live, question.slot, question.tag);
+    }
+    if !question.scheduling.is_stateful() {
+        let (slot, tag) = slot_and_tag(question);
+        return select::decide_related(question.live, slot, tag);
+    }
+    let found = flow::find(question.tag);
+    if !found.is_known() {
+        return UNKNOWN;
+    }
+    match backends::tenure(backends::of(question.live, found.flow)) {
+        Tenure::Keeps => found.flow.backend(),
+        Tenure::Holds | Tenure::Released => anyone(question),
+    }
 }
 
 /// Length of the table, read anew each time: of one that it has compared before the verifier knows so much that no two

@@ -6,13 +6,12 @@
 use crate::{
     backends, flow,
     maps::{REASON_COUNTERS, SLOTS},
-    schedule, stats,
+    parts, schedule, scratch, stats,
     verdict::Verdict,
     vip::ControlBlock,
 };
 use lb_common::{
-    Address, Backend, Live, Method, Reason, Scheduling, Segment, Service, Slot, Tag, Tenure, hash,
-    key, reason::REASONS, scheduling::FLOW_BITS,
+    Address, Backend, Live, Reason, Scheduling, Segment, Service, Slot, Tag, Tenure, hash, reason::REASONS,
 };
 
 /// A backend and its id.
@@ -22,15 +21,26 @@ pub struct Selected {
     pub backend: &'static Backend,
 }
 
-/// What is asked of the flow table. Kept in one place in memory: a call takes five arguments.
-struct Question {
-    slot: Slot,
-    tag: Tag,
-    live: Live,
+/// What is asked of the flow table, and of the scheduler.
+#[repr(C)]
+pub struct Question {
+    /// Where the flow's hash alone picks it.
+    pub slot: Slot,
+    pub tag: Tag,
+    /// The client's address, wire order.
+    pub source: Address,
+    /// The virtual address, wire order.
+    pub destination: Address,
+    /// The secret key of tags.
+    pub key: u64,
+    pub live: Live,
     /// Ticks.
-    now: u32,
-    service: u16,
-    segment: Segment,
+    pub now: u32,
+    pub slots_start: u32,
+    pub slots_len: u32,
+    pub scheduling: Scheduling,
+    pub service: u16,
+    pub segment: Segment,
 }
 
 /// What is asked of a packet only where the slot does not know.
@@ -43,9 +53,6 @@ pub trait Asked {
 
     /// Source address, wire order.
     fn source(&self) -> Address;
-
-    /// Destination address, wire order.
-    fn destination(&self) -> Address;
 }
 
 /// The backend of the flow with this hash.
@@ -58,46 +65,54 @@ pub fn backend(
     packet: &impl Asked,
 ) -> Result<Selected, Verdict> {
     let refuse = |reason| Verdict::of_service(reason, service.id);
-    let scheduling = Scheduling(service.scheduling);
-    let (mut flow, mut slot_hash) = (flow, flow);
-    if scheduling != Scheduling(0) {
-        let address = match scheduling.method() {
-            _ if scheduling.is_stateful() => {
-                return scheduled(control, live, service, flow, packet);
-            }
-            Method::BySource => packet.source(),
-            _ => packet.destination(),
-        };
-        slot_hash = hash::address(&address) & !FLOW_BITS;
-        flow = slot_hash | flow & FLOW_BITS;
-    }
-    if service.slots_len == 0 {
-        return Err(refuse(Reason::NoRealServer));
-    }
-    let place = hash::spread(slot_hash, service.slots_len);
-    let Some(slot) = SLOTS.get_ptr(service.slots_start.wrapping_add(place)) else {
-        return Err(refuse(Reason::Inconsistent));
-    };
-    // SAFETY: in bounds by the look-up; one aligned word, volatile because the agent stores to it.
-    let slot = Slot(unsafe { slot.read_volatile() });
-    let mut id = slot.current();
-    if !slot.is_settled() {
-        let keyed = packet.keyed_hash(control.flow_key());
-        let segment = packet.segment().map_err(refuse)?;
-        let question = Question {
-            slot,
-            tag: Tag::new(flow, keyed),
-            live,
-            now: control.clock(),
-            service: service.id,
-            segment,
-        };
-        id = decide(&question);
-        if id == HELD {
-            return Err(refuse(Reason::RealServerDead));
+    let mut word = 0;
+    if service.scheduling == 0 {
+        if service.slots_len == 0 {
+            return Err(refuse(Reason::NoRealServer));
         }
+        let place = hash::spread(flow, service.slots_len);
+        let Some(slot) = SLOTS.get_ptr(service.slots_start.wrapping_add(place)) else {
+            return Err(refuse(Reason::Inconsistent));
+        };
+        // SAFETY: in bounds by the look-up; one aligned word, volatile because the agent stores to it.
+        let slot = Slot(unsafe { slot.read_volatile() });
+        if slot.is_settled() {
+            return selected(live, service, slot.current());
+        }
+        word = slot.0;
     }
-    selected(live, service, id)
+    let segment = packet.segment().map_err(refuse)?;
+    let room = scratch::get().ok_or_else(|| refuse(Reason::Inconsistent))?;
+    // SAFETY: this CPU's own.
+    let id = unsafe {
+        let question = &raw mut (*room).question;
+        (*question).slot = Slot(word);
+        (*question).tag = Tag::new(flow, packet.keyed_hash(control.flow_key()));
+        (*question).source = packet.source();
+        (*question).key = control.flow_key();
+        (*question).live = live;
+        (*question).now = control.clock();
+        (*question).destination = service.address;
+        (*question).slots_start = service.slots_start;
+        (*question).slots_len = service.slots_len;
+        (*question).scheduling = Scheduling(service.scheduling);
+        (*question).service = service.id;
+        (*question).segment = segment;
+        if segment == Segment::Related {
+            parts::lb_related(question)
+        } else if service.scheduling == 0 {
+            parts::lb_decide(question)
+        } else {
+            parts::lb_schedule(question)
+        }
+    };
+    match id {
+        HELD => Err(refuse(Reason::RealServerDead)),
+        schedule::UNKNOWN => Err(refuse(Reason::UnknownConnection)),
+        schedule::ALL_FULL => Err(refuse(Reason::AllFull)),
+        schedule::NO_ROOM => Err(refuse(Reason::FlowTableFull)),
+        id => selected(live, service, id),
+    }
 }
 
 /// The backend with this id; 0: there is none.
@@ -113,64 +128,17 @@ fn selected(live: Live, service: &Service, id: u32) -> Result<Selected, Verdict>
     }
 }
 
-/// The backend of a flow of a service that remembers each.
-#[inline(always)]
-fn scheduled(
-    control: ControlBlock,
-    live: Live,
-    service: &Service,
-    flow: u32,
-    packet: &impl Asked,
-) -> Result<Selected, Verdict> {
-    let refuse = |reason| Verdict::of_service(reason, service.id);
-    let scheduling = Scheduling(service.scheduling);
-    let (source, key) = (packet.source(), control.flow_key());
-    let client = match scheduling.is_persistent() {
-        true => hash::client(&key::masked(&source, scheduling.prefix()), service.id, key),
-        false => Tag(0),
-    };
-    let slot_hash = match scheduling.method() {
-        Method::BySource => hash::address(&source),
-        Method::ByDestination => hash::address(&packet.destination()),
-        _ => flow,
-    };
-    let question = schedule::Question {
-        tag: Tag::new(flow, packet.keyed_hash(key)),
-        client,
-        live,
-        slots_start: service.slots_start,
-        slots_len: service.slots_len,
-        slot_hash: scheduling.slot_hash(slot_hash),
-        scheduling,
-        now: control.clock(),
-        service: service.id,
-        segment: packet.segment().map_err(refuse)?,
-    };
-    match schedule::decide(&question) {
-        schedule::HELD => Err(refuse(Reason::RealServerDead)),
-        schedule::UNKNOWN => Err(refuse(Reason::UnknownConnection)),
-        schedule::ALL_FULL => Err(refuse(Reason::AllFull)),
-        schedule::NO_ROOM => Err(refuse(Reason::FlowTableFull)),
-        id => selected(live, service, id),
-    }
-}
-
 /// In the place of a backend's id: the packet is held.
-const HELD: u32 = u32::MAX;
+pub const HELD: u32 = u32::MAX;
 
-/// What the flow table makes of a packet: a backend's id, 0 for nobody, or [`HELD`]. One function for all, off the way of
-/// settled flows. Cold like every function that is called: aya 0.14 knows functions by their address alone, so that they
-/// must all lie in one section (`aya_obj::relocation`, `linked_functions`).
-#[cold]
-#[inline(never)]
-fn decide(question: &Question) -> u32 {
-    let &Question {
-        slot, tag, segment, ..
-    } = question;
+/// What the flow table makes of a packet: a backend's id, 0 for nobody, or [`HELD`].
+#[inline(always)]
+pub fn decide(question: &Question, slot: Slot, tag: Tag) -> u32 {
+    let segment = question.segment;
     let current = slot.current();
     let found = flow::find(tag);
     if !found.is_known() {
-        return decide_unknown(question);
+        return decide_unknown(question, slot, tag);
     }
     let is_new = segment == Segment::Syn && found.flow.state().is_over();
     let id = found.flow.backend();
@@ -197,10 +165,25 @@ fn decide(question: &Question) -> u32 {
     }
 }
 
+/// The same for a packet that speaks of the flow. It is in another one, where the stack is short.
+#[inline(always)]
+pub fn decide_related(live: Live, slot: Slot, tag: Tag) -> u32 {
+    let found = flow::find(tag);
+    let (id, backend) = if found.is_known() {
+        (found.flow.backend(), backends::of(live, found.flow))
+    } else {
+        (slot.previous(), backends::entry(live, slot.previous()))
+    };
+    match backends::tenure(backend) {
+        Tenure::Keeps => id,
+        Tenure::Holds | Tenure::Released => slot.current(),
+    }
+}
+
 /// A flow without an entry: `previous` has it, unless it is new.
 #[inline(always)]
-fn decide_unknown(question: &Question) -> u32 {
-    let &Question { slot, segment, .. } = question;
+fn decide_unknown(question: &Question, slot: Slot, tag: Tag) -> u32 {
+    let segment = question.segment;
     if !slot.is_open() {
         return slot.current();
     }
@@ -216,15 +199,15 @@ fn decide_unknown(question: &Question) -> u32 {
     if let Some(backend) = backends::entry(question.live, id)
         && !matches!(segment, Segment::Related | Segment::Rst)
     {
-        remember(question, id, backend);
+        remember(question, tag, id, backend);
     }
     id
 }
 
 #[inline(always)]
-fn remember(question: &Question, id: u32, backend: &Backend) {
+fn remember(question: &Question, tag: Tag, id: u32, backend: &Backend) {
     let flow = flow::first(id, backend.generation, question.segment, question.now);
-    if !flow::insert(question.live, question.tag, flow, question.now) {
+    if !flow::insert(question.live, tag, flow, question.now) {
         not_remembered(question.service);
     }
 }

@@ -1,6 +1,6 @@
 //! The way to a real server, the same in every mode: next hop, interface, and whether the packet fits.
 
-use crate::{Packet, network::Network, refusal, verdict::Verdict};
+use crate::{Packet, network::Network, refusal::Obstacle};
 use lb_common::{Backend, NextHop, Reason};
 
 /// Where a frame goes.
@@ -20,9 +20,9 @@ pub fn to<N: Network>(
     packet: &Packet<N>,
     backend: &Backend,
     overhead: usize,
-) -> Result<Way, Verdict> {
+) -> Result<Way, Obstacle> {
     if packet.header.ttl() <= 1 {
-        return Err(refusal::ttl_expired(packet));
+        return Err(Obstacle::TtlExpired);
     }
     // SAFETY: aligned words of a map value; volatile because the agent stores to them at any time.
     let (next_hop, mtu) = unsafe {
@@ -32,20 +32,19 @@ pub fn to<N: Network>(
         )
     };
     if next_hop == NextHop::UNRESOLVED {
-        return Err(packet.refused(Reason::NextHopUnresolved));
+        return Err(Obstacle::Refused(Reason::NextHopUnresolved));
     }
     let egress = packet.control.interface(next_hop.interface() as u32);
     if !egress.station.transmits() {
-        return Err(packet.refused(Reason::EgressUnusable));
+        return Err(Obstacle::Refused(Reason::EgressUnusable));
     }
     if egress.vlans != packet.ethernet.vlans {
-        return Err(packet.refused(Reason::VlanMismatch));
+        return Err(Obstacle::Refused(Reason::VlanMismatch));
     }
     if packet.header.packet_len() + overhead > mtu as usize && mtu != 0 {
-        return Err(refusal::too_large(
-            packet,
-            mtu.saturating_sub(overhead as u32),
-        ));
+        return Err(Obstacle::TooLarge {
+            mtu: mtu.saturating_sub(overhead as u32),
+        });
     }
     Ok(Way {
         destination: next_hop.mac(),

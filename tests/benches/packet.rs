@@ -4,7 +4,10 @@
 //! the median of the differences in thread CPU time. Absolute times drift on a shared machine, differences hardly.
 
 use anyhow::{Context as _, ensure};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::{
+    maps::{PerCpuArray, PerCpuValues},
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
 use lb_agent::{
     balance::term::Term,
     datapath::{
@@ -12,33 +15,19 @@ use lb_agent::{
         xdp::{Capacity, Datapath, load_program},
     },
 };
-use lb_common::{BackendState, Mode, ServiceKey, key};
+use lb_common::{BackendState, Mode, Route, ServiceKey, backend::mac_word, hash, key, route};
+use lb_tests::figures::{self, Figure, workspace};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     time::{ClockId, clock_gettime},
     unistd::Pid,
 };
-use serde::Serialize;
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// Rounds, each of both programs.
 const ROUNDS: usize = 9;
 /// Runs of a program in a round.
 const REPEAT: u32 = 1_000_000;
-/// Where the figures go, below the workspace.
-const OUTPUT: &str = "target/bench/packet.json";
-
-/// One figure, in the form all benches share.
-#[derive(Serialize)]
-struct Figure {
-    case: &'static str,
-    value: f64,
-    unit: &'static str,
-    min: f64,
-    max: f64,
-    rounds: usize,
-}
-
 /// A packet and the programs that price it.
 struct Case {
     name: &'static str,
@@ -53,6 +42,7 @@ struct Case {
 /// `enum xdp_action` (include/uapi/linux/bpf.h).
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
 
 fn main() -> anyhow::Result<()> {
     let mut cpu = CpuSet::new();
@@ -74,9 +64,12 @@ fn main() -> anyhow::Result<()> {
         "flows_twin",
         "tunnel",
         "tunnel_twin",
+        "translate",
+        "translate_twin",
     ] {
         load_program(datapath.object(), program)?;
     }
+    remember_client(&mut datapath)?;
     let mut figures = Vec::new();
     for case in cases() {
         check(&mut datapath, &case)?;
@@ -86,33 +79,11 @@ fn main() -> anyhow::Result<()> {
             let full = run(&mut datapath, case.program, &case.packet, REPEAT)?.1;
             differences.push((full.as_nanos() as f64 - twin.as_nanos() as f64) / f64::from(REPEAT));
         }
-        differences.sort_by(f64::total_cmp);
-        figures.push(Figure {
-            case: case.name,
-            value: round(differences[ROUNDS / 2]),
-            unit: "ns",
-            min: round(differences[0]),
-            max: round(differences[ROUNDS - 1]),
-            rounds: ROUNDS,
-        });
-        if let Some(figure) = figures.last() {
-            println!(
-                "{:24} {:6.1} ns  ({:.1} to {:.1})",
-                figure.case, figure.value, figure.min, figure.max
-            );
-        }
+        let figure = Figure::of_rounds(case.name, "ns", &differences);
+        println!("{}", figure.line());
+        figures.push(figure);
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(OUTPUT);
-    fs::create_dir_all(path.parent().context("the output has a folder")?)?;
-    fs::write(&path, serde_json::to_string_pretty(&figures)?)?;
-    println!("written to {OUTPUT}");
-    Ok(())
-}
-
-fn round(ns: f64) -> f64 {
-    (ns * 100.0).round() / 100.0
+    figures::write(&workspace(), "packet", &figures)
 }
 
 /// Runs the case once: verdict and bytes must be what its name says.
@@ -131,7 +102,7 @@ fn check(datapath: &mut Datapath, case: &Case) -> anyhow::Result<()> {
             case.name
         );
     }
-    if case.verdict == XDP_TX {
+    if case.verdict != XDP_PASS {
         let (_, _, output) = run_once(datapath, "lb", &case.packet)?;
         ensure!(
             output[..6] == REAL_SERVER_MAC,
@@ -189,10 +160,15 @@ fn run(
 const DIRECTOR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const REAL_SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x11];
+const CLIENT4: [u8; 4] = [10, 0, 0, 2];
+/// The NAT real server.
+const NAT4: [u8; 4] = [10, 0, 1, 2];
 const VIP4: [u8; 4] = [10, 0, 0, 1];
 const VIP6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 /// The loopback interface, which the test run takes for the one a packet came from.
 const LOOPBACK: u32 = 1;
+/// An interface that need not exist: the program only names its index.
+const OTHER: u32 = 2;
 
 /// A hundred real servers behind three services, among three hundred others.
 fn desired(shift: u32) -> Desired {
@@ -234,10 +210,31 @@ fn desired(shift: u32) -> Desired {
         };
         vec![to(&real_servers[0])]
     };
+    let one_server = |name: &str, key: ServiceKey| Service {
+        table: vec![0; 251].into(),
+        ..service(name, vec![key])
+    };
+    let translated = |address| {
+        vec![RealServer {
+            address,
+            port: 8080,
+            mode: Mode::Nat,
+            ..real_servers[0].clone()
+        }]
+    };
+    let redirected = vec![RealServer {
+        next_hop: NextHop::Via {
+            mac: REAL_SERVER_MAC,
+            device: OTHER,
+            mtu: 1500,
+        },
+        ..real_servers[0].clone()
+    }];
     let others = (0..30)
         .map(|number| ServiceKey::v4([10, 0, 2, number], 8000, key::TCP))
         .collect();
     Desired {
+        local: Default::default(),
         services: vec![
             service(
                 "tcp",
@@ -247,14 +244,24 @@ fn desired(shift: u32) -> Desired {
                 ],
             ),
             Service {
-                table: vec![0; 65_537].into(),
                 real_servers: tunnelled("10.0.1.1", "10.0.0.3"),
-                ..service("tun4", vec![ServiceKey::v4(VIP4, 8081, key::TCP)])
+                ..one_server("tun4", ServiceKey::v4(VIP4, 8081, key::TCP))
             },
             Service {
-                table: vec![0; 65_537].into(),
                 real_servers: tunnelled("2001:db8::1:1", "2001:db8::3"),
-                ..service("tun6", vec![ServiceKey::v6(VIP6, 8081, key::TCP)])
+                ..one_server("tun6", ServiceKey::v6(VIP6, 8081, key::TCP))
+            },
+            Service {
+                real_servers: translated(NAT4.into()),
+                ..one_server("nat4", ServiceKey::v4(VIP4, 8082, key::TCP))
+            },
+            Service {
+                real_servers: translated("2001:db8::1:2".parse().expect("an address")),
+                ..one_server("nat6", ServiceKey::v6(VIP6, 8082, key::TCP))
+            },
+            Service {
+                real_servers: redirected,
+                ..one_server("redirected", ServiceKey::v4(VIP4, 8083, key::TCP))
             },
             service("udp", vec![ServiceKey::v4(VIP4, 53, key::UDP)]),
             service("others", others),
@@ -263,14 +270,38 @@ fn desired(shift: u32) -> Desired {
                 ..service("moved", vec![ServiceKey::v4(VIP4, 81, key::TCP)])
             },
         ],
-        devices: vec![Device {
-            index: LOOPBACK,
-            frames: LOOPBACK,
-            vlans: 0,
-            mac: DIRECTOR_MAC,
-            transmits: true,
-        }],
+        devices: [LOOPBACK, OTHER].map(device).into(),
     }
+}
+
+fn device(index: u32) -> Device {
+    Device {
+        index,
+        frames: index,
+        vlans: 0,
+        mac: DIRECTOR_MAC,
+        transmits: true,
+    }
+}
+
+/// Has every CPU remember the way to the client for ever: what is priced is a packet of an established connection.
+fn remember_client(datapath: &mut Datapath) -> anyhow::Result<()> {
+    let client = [u32::from_ne_bytes(CLIENT4), 0, 0, 0];
+    let route = Route {
+        client,
+        until: u64::MAX,
+        destination: mac_word(REAL_SERVER_MAC),
+        source: mac_word(DIRECTOR_MAC),
+        family: key::IPV4.into(),
+        ifindex: LOOPBACK,
+        ..Route::default()
+    };
+    let map = datapath.object().map_mut("ROUTES").context("no such map")?;
+    let mut routes: PerCpuArray<_, Route> = PerCpuArray::try_from(map)?;
+    let place = route::place(hash::fold(&client));
+    let cpus = routes.get(&place, 0)?.len();
+    routes.set(place, PerCpuValues::try_from(vec![route; cpus])?, 0)?;
+    Ok(())
 }
 
 fn cases() -> Vec<Case> {
@@ -295,6 +326,11 @@ fn cases() -> Vec<Case> {
         twin: "tunnel_twin",
         ..forward(name, packet)
     };
+    let nat = |name, packet| Case {
+        program: "translate",
+        twin: "translate_twin",
+        ..forward(name, packet)
+    };
     let pass = |name, packet| Case {
         name,
         packet,
@@ -315,6 +351,19 @@ fn cases() -> Vec<Case> {
         forward("dr6_tcp_established", ipv6(VIP6, key::TCP, &tcp(80, ack))),
         tunnel("tun4", ipv4(VIP4, key::TCP, &tcp(8081, ack))),
         tunnel("tun6", ipv6(VIP6, key::TCP, &tcp(8081, ack))),
+        nat(
+            "nat4_forward",
+            ipv4_from(CLIENT4, VIP4, key::TCP, &tcp(8082, ack)),
+        ),
+        nat(
+            "nat4_reply",
+            ipv4_from(NAT4, CLIENT4, key::TCP, &tcp_from(8080, 12_345, ack)),
+        ),
+        nat("nat6_forward", ipv6(VIP6, key::TCP, &tcp(8082, ack))),
+        Case {
+            verdict: XDP_REDIRECT,
+            ..forward("dr4_redirect", ipv4(VIP4, key::TCP, &tcp(8083, ack)))
+        },
         pass(
             "pass_non_vip4",
             ipv4([10, 0, 0, 9], key::TCP, &tcp(22, ack)),
@@ -341,11 +390,16 @@ fn ethernet(ether_type: u16) -> Vec<u8> {
 
 /// Checksum and TTL are those that the wrapper restores; the program changes a checksum and never verifies one.
 fn ipv4(destination: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
+    ipv4_from(CLIENT4, destination, protocol, payload)
+}
+
+fn ipv4_from(source: [u8; 4], destination: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let len = (20 + payload.len()) as u16;
     let mut packet = ethernet(0x0800);
     packet.extend([0x45, 0]);
     packet.extend(len.to_be_bytes());
-    packet.extend([0, 1, 0, 0, 64, protocol, 0x34, 0x12, 10, 0, 0, 2]);
+    packet.extend([0, 1, 0, 0, 64, protocol, 0x34, 0x12]);
+    packet.extend(source);
     packet.extend(destination);
     packet.extend(payload);
     packet
@@ -364,7 +418,11 @@ fn ipv6(destination: [u8; 16], protocol: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn tcp(port: u16, flags: u8) -> Vec<u8> {
-    let mut segment = 12_345_u16.to_be_bytes().to_vec();
+    tcp_from(12_345, port, flags)
+}
+
+fn tcp_from(source: u16, port: u16, flags: u8) -> Vec<u8> {
+    let mut segment = source.to_be_bytes().to_vec();
     segment.extend(port.to_be_bytes());
     segment.extend([
         0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,

@@ -6,6 +6,7 @@
 pub mod decapsulator;
 pub mod director;
 pub mod echo;
+pub mod figures;
 pub mod interrupt;
 pub mod lab;
 pub mod traffic;

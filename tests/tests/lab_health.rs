@@ -11,13 +11,14 @@ const BOUND: Duration = Duration::from_millis(3 * 200 + 400);
 /// For the machine, which also runs the clients and the servers.
 const SLACK: Duration = Duration::from_millis(300);
 
+/// 500 requests a second.
 fn load() -> Load {
     Load {
         targets: vec![
             "10.1.0.100:80".parse().unwrap(),
             "[fd00:1::100]:8080".parse().unwrap(),
         ],
-        connections: 8,
+        connections: 10,
         kept_alive: 2,
         period: Duration::from_millis(20),
         timeout: Duration::from_millis(900),

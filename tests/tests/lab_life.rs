@@ -177,12 +177,20 @@ fn a_recovered_server_gets_its_share_in_steps() {
     });
     let began = Instant::now();
     let mut shares: Vec<f64> = Vec::new();
+    // New connections that rs1 should have got by its share, and that it got.
+    let (mut due, mut got, mut asked) = (0.0, 0.0, 0.0);
     wait_until(Duration::from_secs(20), "the whole share", || {
         let status = director.agent.status().map_err(|error| error.to_string())?;
         let rs1 = &service(&status, "web")["real_servers"][0];
         let share = rs1["share_percent"].as_f64().unwrap_or_default();
         if shares.last() != Some(&share) {
             shares.push(share);
+            const EACH: usize = 50;
+            let answers = director.ask(VIP, EACH);
+            let answers = answers.map_err(|error| format!("{error:#}"))?;
+            due += share / 100.0 * EACH as f64;
+            got += answers.get("rs1").copied().unwrap_or_default() as f64;
+            asked += EACH as f64;
         }
         if share > 49.0 {
             Ok(())
@@ -199,6 +207,9 @@ fn a_recovered_server_gets_its_share_in_steps() {
     );
     assert!(shares.is_sorted() && shares.len() >= 6, "{shares:?}");
     assert!(shares[0] < 18.0, "{shares:?}");
+    // Four times the deviation of that many throws, and what a step in the middle of some makes.
+    let slack = 4.0 * f64::sqrt(asked) / 2.0 + 0.03 * asked;
+    assert!(f64::abs(got - due) < slack, "{got} of {asked}, not {due}");
 }
 
 #[test]

@@ -73,13 +73,22 @@ fn a_check_says_what_this_host_lacks_and_that_the_file_is_valid() {
     let elsewhere = LAB_CONFIG
         .replace("\"eth1\"]", "\"eth7\"]")
         .replace(&format!("{VIP4}:8080"), "192.0.2.9:8080");
-    let elsewhere = check(&elsewhere);
+    let elsewhere = elsewhere.replacen(
+        "[service.check]\n",
+        "[service.check]\nsource_address = \"192.0.2.8\"\n",
+        1,
+    );
+    let mail = "[mail]\nsmtp = \"192.0.2.7:465\"\ntls = \"tls\"\nfrom = \"a@b.example\"\nto = [\"c@b.example\"]\n\
+        auth = { user = \"lb\", password_file = \"/nonexistent\" }\n";
+    let elsewhere = check(&format!("{elsewhere}\n{mail}"));
     let on_loopback = check(&LAB_CONFIG.replace("\"eth1\"]", "\"lo\"]"));
     let words = "interface lo carries no Ethernet frames";
     assert!(on_loopback.contains(words), "{words}: {on_loopback}");
     for words in [
         "there is no interface eth7 on this host",
         "192.0.2.9 is not an address of this host",
+        "192.0.2.8, which checks are to come from, is not an address of this host",
+        "mail could not be sent: read the mail relay's password from /nonexistent: No such file",
     ] {
         assert!(elsewhere.contains(words), "{words}: {elsewhere}");
     }

@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::time::Instant;
 
+use crate::say::say;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use lb_tests::lab::{Lab, Options, ROOT, all_labs, check_requirements};
@@ -75,7 +76,7 @@ fn up(name: &str, real_servers: usize) -> Result<()> {
     lb_tests::interrupt::install()?;
     let lab = Lab::up_to_stay(name, &Options { real_servers })?;
     let names: Vec<_> = lab.nodes().iter().map(|node| node.name()).collect();
-    println!(
+    say!(
         "lab \"{name}\" is up after {:.1} s: {}",
         start.elapsed().as_secs_f64(),
         names.join(" ")
@@ -84,7 +85,7 @@ fn up(name: &str, real_servers: usize) -> Result<()> {
         MAIN => String::new(),
         name => format!("--name {name} "),
     };
-    println!(
+    say!(
         "a node's own files are in {ROOT}/{name}/NODE; try: cargo xtask lab exec {which}cl1 ip -br address"
     );
     Ok(())
@@ -92,9 +93,9 @@ fn up(name: &str, real_servers: usize) -> Result<()> {
 
 fn down(name: &str) -> Result<()> {
     if Lab::remove(name)? {
-        println!("lab \"{name}\" is down");
+        say!("lab \"{name}\" is down");
     } else {
-        println!("there is no lab \"{name}\"");
+        say!("there is no lab \"{name}\"");
     }
     Ok(())
 }
@@ -111,12 +112,12 @@ fn exec(name: &str, node: &str, command: &[String]) -> Result<()> {
 fn status() -> Result<()> {
     let labs = all_labs()?;
     if labs.is_empty() {
-        println!("no lab is up");
+        say!("no lab is up");
     }
     for lab in labs {
-        println!("lab \"{}\": {}", lab.name, lab.state);
+        say!("lab \"{}\": {}", lab.name, lab.state);
         for (node, processes) in lab.processes {
-            println!("  {node:4} {}", processes.join(", "));
+            say!("  {node:4} {}", processes.join(", "));
         }
     }
     Ok(())

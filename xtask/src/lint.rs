@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::bail;
 
 use crate::child::{self, Event, Pipe};
+use crate::say::say;
 use crate::setup::{self, Need};
 use crate::{vm, workspace};
 
@@ -27,9 +28,9 @@ pub fn run(_args: Args) -> anyhow::Result<()> {
         "warnings",
     ]);
     // Apart from the others, whose features and panic handler are not its own. It is only read, so the host's target
-    // will do, if it aborts on panics as the BPF target does; aya-ebpf needs the same unstable feature as there.
+    // will do, if it aborts on panics as the BPF target does; aya-ebpf and it need the same unstable features as there.
     let mut ebpf = workspace::cargo();
-    ebpf.env("RUSTC_BOOTSTRAP", "aya_ebpf")
+    ebpf.env("RUSTC_BOOTSTRAP", "aya_ebpf,lb")
         .env("CARGO_PROFILE_DEV_PANIC", "abort")
         .args([
             "clippy",
@@ -45,7 +46,7 @@ pub fn run(_args: Args) -> anyhow::Result<()> {
 
     let mut failed = Vec::new();
     for command in [&mut format, &mut host, &mut ebpf] {
-        println!("{}", setup::shown(command));
+        say!("{}", setup::shown(command));
         if !passes(command)? {
             failed.push(setup::shown(command));
         }

@@ -2,22 +2,22 @@
 
 use super::{Signals, lock::Lock, ownership, report::vrrp_status, start::StartError};
 use crate::{
-    config::Config,
+    config::{Config, Fence},
     control::{
         protocol::{Request, Response},
         server::{Asked, Server},
         status::Status,
     },
     network::{Resolver, ResolverOptions},
-    vrrp::shell::{Order, OwnershipSink, Vrrp, Watches},
+    vrrp::shell::{FenceSink, InstanceReport, Order, OwnershipSink, Vrrp, Watches},
 };
-use std::{path::Path, time::Instant};
-use tokio::sync::mpsc;
+use std::{path::Path, sync::Arc, time::Instant};
+use tokio::sync::{mpsc, watch};
 
 /// What the loop owns.
 #[derive(Debug)]
 pub struct Alone {
-    router_id: String,
+    config: Config,
     started: Instant,
     vrrp: Vrrp,
     resolver: Resolver,
@@ -40,13 +40,14 @@ impl Alone {
         let watches = Watches {
             links: resolver.links(),
             addresses: resolver.addresses(),
+            services: watch::channel(Arc::default()).1,
         };
         // There is no data plane to tell.
         let ownership = OwnershipSink::new(|_, _| {});
-        let vrrp = Vrrp::start(&config, watches, ownership).await?;
+        let vrrp = Vrrp::start(&config, watches, ownership, FenceSink::none()).await?;
         tracing::info!(instances = config.vrrp.len(), "ready; no services");
         Ok(Self {
-            router_id: config.router_id,
+            config,
             started: Instant::now(),
             vrrp,
             resolver,
@@ -79,6 +80,21 @@ impl Alone {
         }
     }
 
+    /// Nothing is attached that could hold anything back.
+    fn fence(&self, report: &InstanceReport) -> String {
+        let mut all = self.config.vrrp.iter();
+        match all
+            .find(|vrrp| vrrp.name == report.name)
+            .map(|vrrp| vrrp.fence)
+        {
+            Some(Fence::Off) | None => "off",
+            Some(Fence::Witness | Fence::Strict) => {
+                "not in force: without [[service]] nothing is attached"
+            }
+        }
+        .to_owned()
+    }
+
     async fn answer(&self, request: Request) -> Response {
         match request {
             Request::VrrpRelease { instance } => {
@@ -91,12 +107,18 @@ impl Alone {
                 Response::Error("the configuration has no [[service]]".to_owned())
             }
             Request::Status => Response::Status(Box::new(Status {
-                router_id: self.router_id.clone(),
+                router_id: self.config.router_id.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
                 uptime_s: self.started.elapsed().as_secs(),
                 datapath: "none".to_owned(),
-                vrrp: self.vrrp.report().await.iter().map(vrrp_status).collect(),
+                vrrp: self
+                    .vrrp
+                    .report()
+                    .await
+                    .iter()
+                    .map(|report| vrrp_status(report, self.fence(report)))
+                    .collect(),
                 ..Status::default()
             })),
         }

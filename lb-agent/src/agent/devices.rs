@@ -74,7 +74,11 @@ pub async fn choose(
     let is_ethernet = |index: &u32| links.get(*index).is_some_and(|link| link.mac.is_some());
     let mut unplaced = Vec::new();
     let mut indices = BTreeSet::new();
-    for listen in pool.services().iter().flat_map(|service| &service.listen) {
+    let forwarded = pool
+        .services()
+        .iter()
+        .filter(|service| service.is_forwarded());
+    for listen in forwarded.flat_map(|service| &service.listen) {
         let mut here: BTreeSet<u32> = addresses
             .interfaces_of(listen.ip())
             .into_iter()

@@ -6,22 +6,26 @@
 
 mod alone;
 mod devices;
+mod drain;
+mod fencing;
 mod interfaces;
+mod local_health;
 mod lock;
 mod operator;
 mod ownership;
 mod pool;
 mod report;
 mod start;
+mod state_file;
 mod sweep;
 mod terms;
 
 pub use alone::Alone;
 pub use devices::DevicesError;
 pub use lock::{Lock, LockError};
-pub use operator::OperatorError;
 pub use pool::{Change, Pool, PoolError};
 pub use start::{StartError, start};
+pub use state_file::StateFileError;
 
 use crate::{
     config::Config,
@@ -31,20 +35,26 @@ use crate::{
     },
     datapath::{Desired, xdp::Datapath},
     health,
-    network::{Links, Netlink, NextHops, Resolver},
+    mail::{Mailer, Mailing},
+    network::{HostAddresses, Links, Netlink, NextHops, Resolver},
     notify::Notifier,
     script::Runner,
     sys::grace::Grace,
-    vrrp::shell::{Order, Vrrp},
+    vrrp::shell::{Order, Services, Vrrp},
 };
+use drain::{Drains, Seen};
+use fencing::Fencing;
 use interfaces::Interfaces;
+use lb_common::{BackendState, Tenure};
+use local_health::LocalHealth;
 use nix::time::{ClockId, clock_gettime};
 use operator::Operator;
-use pool::{PoolRealServer, Word};
+use ownership::Held;
+use pool::{PoolRealServer, Stance, Word};
 use std::{
     io,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use sweep::Sweeper;
 use terms::Terms;
@@ -71,12 +81,21 @@ pub struct Agent {
     resolver: Resolver,
     /// The elections, where there are any.
     vrrp: Option<Vrrp>,
+    fencing: Fencing,
     next_hops: watch::Receiver<Arc<NextHops>>,
     links: watch::Receiver<Arc<Links>>,
+    addresses: watch::Receiver<Arc<HostAddresses>>,
     checks: health::Driver,
     scripts: Runner,
     notifier: Notifier,
+    mail: Option<(Mailer, Mailing)>,
     operator: Operator,
+    drains: Drains,
+    local_health: LocalHealth,
+    /// Which services have enough that lives, for the elections.
+    enough: watch::Sender<Arc<Services>>,
+    /// The ownership words of what is served here.
+    held: watch::Receiver<Held>,
     events: mpsc::Receiver<health::Event>,
     requests: mpsc::Receiver<Asked>,
     grace: Grace,
@@ -84,6 +103,10 @@ pub struct Agent {
     waiting: Option<JoinHandle<io::Result<()>>>,
     /// What packets meet is not what is wanted.
     is_dirty: bool,
+    /// When the first check ended that decided something packets do not obey yet.
+    decided_at: Option<Instant>,
+    /// How long packets took to obey checks the last time.
+    flip: Option<Duration>,
     /// Once a second.
     seconds: Interval,
     sweeper: Sweeper,
@@ -144,13 +167,18 @@ impl Agent {
             tokio::select! {
                 Some(event) = self.events.recv() => {
                     self.on_health(event);
-                    // One commit for all that wait.
-                    while let Ok(event) = self.events.try_recv() {
+                    // One commit for all that wait, and a turn for the others however many come.
+                    for _ in 1..health::driver::EVENTS {
+                        let Ok(event) = self.events.try_recv() else {
+                            break;
+                        };
                         self.on_health(event);
                     }
                 }
                 Ok(()) = self.next_hops.changed() => self.on_next_hops(),
                 Ok(()) = self.links.changed() => self.on_links().await,
+                Ok(()) = self.held.changed() => self.on_held(),
+                Ok(()) = self.addresses.changed() => self.is_dirty = true,
                 Some((request, answer)) = self.requests.recv() => {
                     // Fails only where the client has gone.
                     let _ = answer.send(self.answer(request).await);
@@ -175,9 +203,13 @@ impl Agent {
         // First: the others are waiting for it.
         if let Some(vrrp) = self.vrrp {
             vrrp.stop().await;
+            self.fencing.open_all();
         }
         self.checks.stop().await;
         self.notifier.finish().await;
+        if let Some((_, mailing)) = self.mail {
+            mailing.finish().await;
+        }
         self.scripts.finish().await;
         if let Some(waiting) = self.waiting {
             // Nothing is written after it: its outcome is of no more interest.
@@ -193,12 +225,33 @@ impl Agent {
     }
 
     fn on_health(&mut self, event: health::Event) {
+        let decided_at = event.at;
         let changes = self.pool.on_health(&event, Instant::now());
+        if !changes.is_empty() {
+            self.decided_at.get_or_insert(decided_at);
+        }
         self.announce(changes);
     }
 
-    /// What has changed is told to the log, to the operator's commands and, by the next commit, to packets.
+    /// Something is served here that was not, or no longer: its checks may have to be made, or not.
+    fn on_held(&mut self) {
+        let held = self.held.borrow_and_update().clone();
+        self.checks.set_targets(self.pool.targets_while(&held));
+    }
+
+    /// What has changed is told to the log, to the operator's commands and mail, to the elections and, by the next commit,
+    /// to packets.
     fn announce(&mut self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        self.local_health.keep(&self.pool);
+        self.enough.send_if_modified(|enough| {
+            let now = self.pool.enough();
+            let is_news = **enough != now;
+            *enough = Arc::new(now);
+            is_news
+        });
         for change in changes {
             let what = match &change.real_server {
                 Some(_) => "real server changed",
@@ -213,6 +266,11 @@ impl Agent {
                 reason = change.reason,
                 "{what}"
             );
+            if let Some((mailer, _)) = &self.mail
+                && let Some(event) = change.mail(SystemTime::now())
+            {
+                mailer.tell(event);
+            }
             for notice in change.notices(&self.config.router_id) {
                 self.notifier.send(notice);
             }
@@ -237,6 +295,7 @@ impl Agent {
         self.interfaces
             .follow(&links, &mut self.datapath, &self.netlink)
             .await;
+        self.fencing.follow(&links);
         self.on_next_hops();
     }
 
@@ -258,7 +317,10 @@ impl Agent {
             &next_hops,
             &self.links.borrow(),
         );
-        let mut desired = self.pool.desired(&next_hops, devices, Instant::now());
+        let addresses = Arc::clone(&self.addresses.borrow_and_update());
+        let mut desired = self
+            .pool
+            .desired(&next_hops, devices, &addresses, Instant::now());
         let way_to = |service: &str, address| self.pool.way_to(service, address, &next_hops);
         self.terms.apply(&mut desired, way_to, boot_s());
         desired
@@ -285,6 +347,8 @@ impl Agent {
         match self.datapath.writer().commit(&desired, boot_s()) {
             Ok(generation) => {
                 tracing::debug!(generation, "committed");
+                let decided_at = self.decided_at.take();
+                self.flip = decided_at.map(|at| at.elapsed()).or(self.flip);
                 self.wait_for_grace();
             }
             Err(error) => {
@@ -359,43 +423,89 @@ impl Agent {
             ));
         }
         let mut done = Vec::new();
+        let now = Instant::now();
         for real_server in real_servers {
             let old = found_word(&self.pool, service, real_server);
-            let word = verb.changes(old);
+            let word = verb.changes(old, boot_s());
             self.operator
                 .keep(service, real_server, word)
                 .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
-            let changes = self
-                .pool
-                .on_word(service, real_server, word, Instant::now());
+            match verb {
+                ServerVerb::Drain { silence_s, .. } => {
+                    let silence = silence_s.map_or(drain::SILENCE, Duration::from_secs);
+                    self.drains.begin(service, real_server, silence, now);
+                }
+                ServerVerb::Disable | ServerVerb::Enable => {
+                    self.drains.forget(service, real_server);
+                }
+                ServerVerb::Weight { .. } => {}
+            }
+            let changes = self.pool.on_word(service, real_server, word, now);
             done.push(format!("{service} {real_server}: {}", word.in_words()));
             self.announce(changes);
+            // Where it was drained already, with another deadline perhaps.
+            self.is_dirty = true;
         }
         Ok(done)
+    }
+
+    /// Looks at what is being drained, and says what has been.
+    fn look_at_drains(&mut self) {
+        if !self.drains.go_on() {
+            return;
+        }
+        let now = Instant::now();
+        let writer = self.datapath.writer();
+        let (pool, terms, sweeper) = (&self.pool, &self.terms, &self.sweeper);
+        let look = |service: &str, real_server: &str, began: Instant| {
+            let known = pool.services().iter().find(|known| known.name == service);
+            let found = known.and_then(|known| {
+                let found = known.real_server(real_server)?;
+                Some((known, found, found.port.unwrap_or(0)))
+            });
+            let Some((known, found, port)) = found else {
+                return Seen {
+                    is_released: true,
+                    ..Seen::default()
+                };
+            };
+            let term = terms.term(service, found.address, port);
+            Seen {
+                // The change is in force by then.
+                connections: writer.service_id(&known.keys).and_then(|id| {
+                    let since = began + Duration::from_secs(1);
+                    sweeper.connections(id, found.address, port, since)
+                }),
+                is_released: term.is_none_or(|term| term.tenure == Tenure::Released),
+                is_dead: found.state == BackendState::Down,
+            }
+        };
+        for (service, real_server, end) in self.drains.look(now, look) {
+            let reason = end.in_words();
+            let change = self.pool.on_drained(&service, &real_server, &reason, now);
+            self.announce(change.into_iter().collect());
+        }
     }
 }
 
 fn found_word(pool: &Pool, service: &str, real_server: &str) -> Word {
-    let services = pool.services().iter().filter(|known| known.name == service);
-    let mut real_servers = services.flat_map(|service| &service.real_servers);
-    let found = real_servers.find(|known| known.display_address() == real_server);
+    let mut services = pool.services().iter().filter(|known| known.name == service);
+    let found = services.find_map(|service| service.real_server(real_server));
     found.map(|found| found.word).unwrap_or_default()
 }
 
 impl ServerVerb {
-    /// The word that stands after it.
-    fn changes(self, old: Word) -> Word {
-        match self {
-            Self::Disable => Word {
-                is_disabled: true,
-                ..old
+    /// The word that stands after it. `now_s`: seconds of boot time.
+    fn changes(self, old: Word, now_s: u64) -> Word {
+        let stance = match self {
+            Self::Disable => Stance::Disabled,
+            Self::Enable => Stance::Enabled,
+            Self::Drain { deadline_s, .. } => Stance::Draining {
+                until_s: deadline_s.map(|deadline_s| now_s.saturating_add(deadline_s)),
             },
-            Self::Enable => Word {
-                is_disabled: false,
-                ..old
-            },
-            Self::Weight { weight } => Word { weight, ..old },
-        }
+            Self::Weight { weight } => return Word { weight, ..old },
+        };
+        Word { stance, ..old }
     }
 }
 

@@ -10,7 +10,8 @@ use lb_common::{
     Owner,
     control::{ALWAYS_OWNED, OWNERS},
 };
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
+use tokio::sync::watch;
 
 /// The number of the ownership word of the instance with this place in the configuration.
 pub fn owner_number(place: usize) -> u16 {
@@ -28,15 +29,23 @@ pub fn owner_of(address: IpAddr, service: &Service, instances: &[config::Vrrp]) 
     place.map_or(ALWAYS_OWNED, owner_number)
 }
 
-/// Tells the data plane.
-pub fn sink(owners: Owners) -> OwnershipSink {
+/// The ownership words of instances that are master here.
+pub type Held = BTreeSet<u16>;
+
+/// Tells the data plane, and whoever wants to know what is served here.
+pub fn sink(owners: Owners, held: watch::Sender<Held>) -> OwnershipSink {
     OwnershipSink::new(move |place, holder| {
+        let number = owner_number(place);
+        held.send_if_modified(|held| match holder {
+            Holder::Us => held.insert(number),
+            Holder::Other | Holder::OtherButStillHere => held.remove(&number),
+        });
         let word = match holder {
             Holder::Us => Owner::FORWARDS,
             Holder::Other => 0,
             Holder::OtherButStillHere => Owner::STILL_LOCAL,
         };
-        owners.store(owner_number(place), Owner(word));
+        owners.store(number, Owner(word));
     })
 }
 

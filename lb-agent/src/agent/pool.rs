@@ -2,6 +2,7 @@
 //!
 //! Plain data and decisions; no sockets, no clock.
 
+use super::ownership::Held;
 use crate::{
     balance,
     config::Config,
@@ -10,7 +11,7 @@ use crate::{
         xdp::{Demand, Inheritance},
     },
     health::{Event, KindError, Maker, Target, TargetId},
-    network::NextHops,
+    network::{HostAddresses, NextHops},
     script::{Runner, ScriptError},
 };
 use change::Commands;
@@ -27,16 +28,21 @@ mod forwarding;
 mod real_server;
 mod service;
 mod targets;
+mod word;
 
-pub use change::Change;
-pub use real_server::{PoolRealServer, Word};
+pub use change::{Change, History};
+pub use real_server::PoolRealServer;
 pub use service::PoolService;
+pub use word::{Stance, Word};
 
 /// All services.
 #[derive(Debug)]
 pub struct Pool {
     services: Vec<PoolService>,
 }
+
+/// Addresses of the host itself that the service table has room for, besides those of services.
+const HOST_ADDRESSES: u32 = 64;
 
 /// A configuration that cannot be turned into services.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +106,7 @@ impl Pool {
             .map(|service| PoolService::new(service, &config.vrrp, &mut targets, &commands))
             .collect::<Result<_, _>>()?;
         let mut pool = Self { services };
-        pool.judge();
+        pool.judge_anew();
         Ok(pool)
     }
 
@@ -145,42 +151,70 @@ impl Pool {
         self.judge_anew();
     }
 
+    /// The same of what the data plane does not know: services with mode local, real servers, states.
+    pub fn inherit_local<'a>(
+        &mut self,
+        known: impl Iterator<Item = (&'a str, &'a str, BackendState)>,
+    ) {
+        for (service, real_server, state) in known {
+            let mut services = self.services.iter_mut();
+            let service = services.find(|known| known.name == service && !known.is_forwarded());
+            let real_servers = service.map(|service| service.real_servers.iter_mut());
+            let mut real_servers = real_servers.into_iter().flatten();
+            if let Some(found) = real_servers.find(|known| known.display_address() == real_server) {
+                found.inherit(state);
+            }
+        }
+        self.judge_anew();
+    }
+
     /// Everything that is to be checked, each once.
     pub fn targets(&self) -> Vec<Target> {
-        let targets = self
-            .real_servers()
-            .filter_map(|real_server| real_server.target.as_ref());
-        let each_once: BTreeMap<TargetId, &Target> =
-            targets.map(|target| (target.id, target)).collect();
-        each_once.into_values().cloned().collect()
+        targets_of(self.services.iter())
+    }
+
+    /// What is to be checked while these ownership words are held here: services may want no checks elsewhere.
+    pub fn targets_while(&self, held: &Held) -> Vec<Target> {
+        targets_of(
+            self.services
+                .iter()
+                .filter(|service| service.is_checked(held)),
+        )
+    }
+
+    /// Whether services have enough that lives, by name.
+    pub fn enough(&self) -> BTreeMap<String, bool> {
+        let services = self.services.iter();
+        services
+            .map(|service| (service.name.clone(), service.is_up()))
+            .collect()
+    }
+
+    /// Those that packets are forwarded for.
+    fn forwarded(&self) -> impl Iterator<Item = &PoolService> {
+        self.services
+            .iter()
+            .filter(|service| service.is_forwarded())
     }
 
     /// Addresses whose next hops are needed.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        let addresses: BTreeSet<IpAddr> = self
-            .services
-            .iter()
-            .flat_map(PoolService::addresses)
-            .collect();
+        let addresses: BTreeSet<IpAddr> =
+            self.forwarded().flat_map(PoolService::addresses).collect();
         addresses.into_iter().collect()
     }
 
     /// What the tables take at most.
     pub fn demand(&self) -> Demand {
         Demand {
-            services: self
-                .services
-                .iter()
-                .map(|service| service.keys.len() as u32 * 2)
-                .sum(),
+            services: self.forwarded().map(PoolService::entries).sum::<u32>()
+                + if self.translates() { HOST_ADDRESSES } else { 0 },
             backends: self
-                .services
-                .iter()
+                .forwarded()
                 .map(|service| service.addresses().count() as u32)
                 .sum(),
             slots: self
-                .services
-                .iter()
+                .forwarded()
                 .map(PoolService::most_slots)
                 .fold(0, u32::saturating_add),
         }
@@ -197,7 +231,7 @@ impl Pool {
                 }
             }
         }
-        changes.extend(self.judge());
+        changes.extend(self.judge(now));
         changes
     }
 
@@ -221,8 +255,24 @@ impl Pool {
                 changes.extend(found.on_word(&known.name, word, now));
             }
         }
-        changes.extend(self.judge());
+        changes.extend(self.judge(now));
         changes
+    }
+
+    /// Takes in that a real server was drained, and says what that changes.
+    pub fn on_drained(
+        &mut self,
+        service: &str,
+        real_server: &str,
+        reason: &str,
+        now: Instant,
+    ) -> Option<Change> {
+        let mut services = self.services.iter_mut();
+        let known = services.find(|known| known.name == service)?;
+        let mut real_servers = known.real_servers.iter_mut();
+        real_servers
+            .find(|known| known.display_address() == real_server)?
+            .on_drained(service, reason, now)
     }
 
     /// Takes in all that the operator has said in earlier lives, before anything is served.
@@ -255,37 +305,59 @@ impl Pool {
             .min()
     }
 
-    /// What the data plane is to do, given where the real servers are.
-    pub fn desired(&mut self, next_hops: &NextHops, devices: Vec<Device>, now: Instant) -> Desired {
+    /// What the data plane is to do, given where the real servers are and which addresses the host has.
+    pub fn desired(
+        &mut self,
+        next_hops: &NextHops,
+        devices: Vec<Device>,
+        addresses: &HostAddresses,
+        now: Instant,
+    ) -> Desired {
+        let translates = self.translates();
+        let local = addresses.iter().filter(|_| translates);
+        let local = local.map(|own| own.address).collect();
         let services = self
             .services
             .iter_mut()
+            .filter(|service| service.is_forwarded())
             .map(|service| service.desired(next_hops, now))
             .collect();
-        Desired { services, devices }
+        Desired {
+            services,
+            devices,
+            local,
+        }
+    }
+
+    /// Whether replies of real servers pass here.
+    fn translates(&self) -> bool {
+        self.services.iter().any(PoolService::translates)
     }
 
     /// Before anything is served: what was judged until now is no state that could change.
     fn judge_anew(&mut self) {
         for service in &mut self.services {
-            service.forget_quorum();
+            service.judge_anew();
         }
-        self.judge();
     }
 
-    fn judge(&mut self) -> Vec<Change> {
+    fn judge(&mut self, now: Instant) -> Vec<Change> {
         self.services
             .iter_mut()
-            .filter_map(PoolService::judge)
+            .filter_map(|service| service.judge(now))
             .collect()
-    }
-
-    fn real_servers(&self) -> impl Iterator<Item = &PoolRealServer> {
-        self.services
-            .iter()
-            .flat_map(|service| &service.real_servers)
     }
 }
 
+fn targets_of<'a>(services: impl Iterator<Item = &'a PoolService>) -> Vec<Target> {
+    let real_servers = services.flat_map(|service| &service.real_servers);
+    let targets = real_servers.filter_map(|real_server| real_server.target.as_ref());
+    let each_once: BTreeMap<TargetId, &Target> =
+        targets.map(|target| (target.id, target)).collect();
+    each_once.into_values().cloned().collect()
+}
+
+#[cfg(test)]
+pub(super) use tests::pool_of as test_pool;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 mod health;
 
 use super::{
-    Agent,
+    Agent, boot_s,
+    drain::End,
     interfaces::{InterfaceView, mode_name},
     pool::{PoolRealServer, PoolService, Word},
 };
@@ -11,7 +12,7 @@ use crate::{
     balance::ramp,
     config::Endpoint,
     control::status::{
-        InterfaceStatus, MasterStatus, RealServerStatus, ReasonCount, ServiceStatus,
+        DrainStatus, InterfaceStatus, MasterStatus, RealServerStatus, ReasonCount, ServiceStatus,
         SorryServerStatus, Status, VrrpStatus,
     },
     datapath::xdp::{BackendSnapshot, MapsError, ServiceSnapshot, Snapshot},
@@ -53,9 +54,19 @@ impl Agent {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             generation: snapshot.generation,
+            flip_us: self
+                .flip
+                .and_then(|flip| u64::try_from(flip.as_micros()).ok()),
             datapath: datapath_name(&attached).to_owned(),
             interfaces: self.interface_reports(&attached, &links, &next_hops),
-            vrrp: vrrp.iter().map(vrrp_status).collect(),
+            vrrp: vrrp
+                .iter()
+                .zip(&self.config.vrrp)
+                .enumerate()
+                .map(|(place, (report, config))| {
+                    vrrp_status(report, self.fencing.describe(place, config.fence))
+                })
+                .collect(),
             services: self
                 .pool
                 .services()
@@ -130,6 +141,9 @@ impl Agent {
             .iter()
             .find_map(|key| snapshot.services.get(key));
         let swept = id.and_then(|&id| self.sweeper.found(id));
+        if !service.is_forwarded() {
+            return self.local_report(service, listen);
+        }
         let Some(found) = id.and_then(|id| snapshot.by_id.get(id)) else {
             return ServiceStatus {
                 name: service.name.clone(),
@@ -148,11 +162,12 @@ impl Agent {
             let clients = swept.and_then(|(backend, swept)| swept.backends.get(&backend.id));
             RealServerStatus {
                 clients: clients.map_or(0, |found| found.clients),
-                ..self.real_server_report(real_server, backend, found, next_hops)
+                ..self.real_server_report(service, real_server, backend, found, next_hops)
             }
         };
         ServiceStatus {
             name: service.name.clone(),
+            replies: found.replies,
             state: if found.slots > 0 && service.is_up() {
                 "up"
             } else {
@@ -160,6 +175,7 @@ impl Agent {
             }
             .to_owned(),
             reason: service.quorum_in_words(),
+            history: health::history(&service.history, Instant::now()),
             sorry_server: service
                 .sorry_server
                 .map(|sorry| self.sorry_report(sorry, found)),
@@ -187,46 +203,33 @@ impl Agent {
 
     fn real_server_report(
         &self,
+        service: &PoolService,
         real_server: &PoolRealServer,
         backend: Option<&BackendSnapshot>,
-        service: &ServiceSnapshot,
+        found: &ServiceSnapshot,
         next_hops: &NextHops,
     ) -> RealServerStatus {
-        let address = real_server.display_address();
-        let reason = self.reason(real_server, next_hops);
         let Some(backend) = backend else {
             return RealServerStatus {
-                address,
                 state: "absent".to_owned(),
-                reason,
-                ..RealServerStatus::default()
+                ..self.health_report(service, real_server, next_hops)
             };
         };
-        let now = Instant::now();
-        let target = real_server.target.as_ref();
-        let status = target.and_then(|target| self.checks.status(target.id));
         RealServerStatus {
-            address,
             state: match BackendState::try_from(backend.state) {
-                Ok(_) if real_server.word.is_disabled && backend.slots == 0 => {
-                    "disabled".to_owned()
+                Ok(_) if !real_server.word.stance.serves() && backend.slots == 0 => {
+                    real_server.state_name().to_owned()
                 }
                 Ok(BackendState::Up) => "up".to_owned(),
                 Ok(BackendState::Down) => "down".to_owned(),
                 Err(code) => format!("unknown ({code})"),
             },
-            reason,
             weight: backend.weight,
-            since_s: real_server
-                .since
-                .map(|since| now.saturating_duration_since(since).as_secs()),
-            check: status.map(|status| health::check(status, now)),
-            history: health::history(real_server, now),
-            share_percent: service.share_percent(backend),
+            drain: self.drain_report(service, real_server, backend),
+            share_percent: found.share_percent(backend),
             active_connections: Connections(backend.load.connections).active(),
             inactive_connections: Connections(backend.load.connections).inactive(),
             max_connections: backend.load.limits as u32,
-            clients: 0,
             next_hop: match backend.next_hop {
                 _ if backend.is_local() => "local".to_owned(),
                 Some(mac) => mac.map(|octet| format!("{octet:02x}")).join(":"),
@@ -234,7 +237,73 @@ impl Agent {
             },
             packets: backend.counter.packets,
             bytes: backend.counter.bytes,
+            ..self.health_report(service, real_server, next_hops)
         }
+    }
+
+    /// What is known of a real server without the data plane.
+    fn health_report(
+        &self,
+        service: &PoolService,
+        real_server: &PoolRealServer,
+        next_hops: &NextHops,
+    ) -> RealServerStatus {
+        let now = Instant::now();
+        let target = real_server.target.as_ref();
+        let status = target.and_then(|target| self.checks.status(target.id));
+        let mut reason = self.reason(real_server, next_hops);
+        if !service.is_checked(&self.held.borrow()) {
+            reason = format!("not checked while its virtual addresses are elsewhere; {reason}");
+        }
+        RealServerStatus {
+            address: real_server.display_address(),
+            state: real_server.state_name().to_owned(),
+            reason,
+            weight: real_server.weight(),
+            since_s: real_server
+                .since
+                .map(|since| now.saturating_duration_since(since).as_secs()),
+            check: status.map(|status| health::check(status, now)),
+            history: health::history(&real_server.history, now),
+            ..RealServerStatus::default()
+        }
+    }
+
+    /// A service that is checked and counted, and never forwarded.
+    fn local_report(&self, service: &PoolService, listen: Vec<String>) -> ServiceStatus {
+        let next_hops = NextHops::new();
+        let report = |real_server| RealServerStatus {
+            next_hop: "local".to_owned(),
+            ..self.health_report(service, real_server, &next_hops)
+        };
+        ServiceStatus {
+            name: service.name.clone(),
+            state: if service.is_up() { "up" } else { "down" }.to_owned(),
+            reason: service.quorum_in_words(),
+            history: health::history(&service.history, Instant::now()),
+            listen,
+            real_servers: service.real_servers.iter().map(report).collect(),
+            ..ServiceStatus::default()
+        }
+    }
+
+    /// How its drain stands.
+    fn drain_report(
+        &self,
+        service: &PoolService,
+        real_server: &PoolRealServer,
+        backend: &BackendSnapshot,
+    ) -> Option<DrainStatus> {
+        let drain = self
+            .drains
+            .get(&service.name, &real_server.display_address())?;
+        let until_s = u64::from(backend.until_s);
+        let deadline_s = until_s.checked_sub(boot_s());
+        Some(DrainStatus {
+            connections: drain.connections(),
+            deadline_s: deadline_s.filter(|_| until_s > 0 && drain.end().is_none()),
+            cut: drain.end().map(End::cut),
+        })
     }
 
     /// The one that stands in while the service is down.
@@ -286,7 +355,7 @@ impl Agent {
 }
 
 /// How an instance stands, as status shows it.
-pub(super) fn vrrp_status(report: &InstanceReport) -> VrrpStatus {
+pub(super) fn vrrp_status(report: &InstanceReport, fence: String) -> VrrpStatus {
     let counters = report.counters.iter().filter(|(_, count)| *count > 0);
     VrrpStatus {
         name: report.name.clone(),
@@ -301,6 +370,7 @@ pub(super) fn vrrp_status(report: &InstanceReport) -> VrrpStatus {
         next_deadline_ms: report
             .next_deadline
             .and_then(|left| u64::try_from(left.as_millis()).ok()),
+        fence,
         counters: counters
             .map(|&(name, count)| (name.to_owned(), count))
             .collect(),

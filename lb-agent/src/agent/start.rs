@@ -8,11 +8,15 @@ use super::{
     alone::Alone,
     boot_s,
     devices::{self, DevicesError},
+    drain::{self, Drains},
+    fencing::Fencing,
     interfaces::Interfaces,
+    local_health::LocalHealth,
     lock::{Lock, LockError},
-    operator::{Operator, OperatorError},
-    ownership,
+    operator::Operator,
+    ownership::{self, Held},
     pool::{Pool, PoolError},
+    state_file::StateFileError,
     sweep::Sweeper,
     terms::Terms,
 };
@@ -21,11 +25,12 @@ use crate::{
     control::server::{Asked, Server, ServerError},
     datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
     health,
+    mail::{MailError, Mailer},
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
     notify::{self, Notifier},
     script::Runner,
     sys::grace::Grace,
-    vrrp::shell::{Vrrp, VrrpError, Watches},
+    vrrp::shell::{Services, Vrrp, VrrpError, Watches},
 };
 use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
@@ -35,10 +40,11 @@ use std::{
     io,
     net::IpAddr,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -63,9 +69,9 @@ pub enum StartError {
     /// The configuration was not validated.
     #[error(transparent)]
     Pool(#[from] PoolError),
-    /// What the operator has said before cannot be read.
+    /// What is kept over a restart cannot be read.
     #[error(transparent)]
-    Operator(#[from] OperatorError),
+    StateFile(#[from] StateFileError),
     /// The network cannot be watched.
     #[error("{}", .0.with_cause())]
     Network(NetworkError),
@@ -84,6 +90,9 @@ pub enum StartError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// Mail cannot be sent.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// The elections cannot be held.
     #[error(transparent)]
     Vrrp(#[from] VrrpError),
@@ -131,6 +140,10 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
     let scripts = Runner::default();
     let operator = Operator::recall()?;
     let mut pool = Pool::new(&config, &scripts)?;
+    let mail = config.mail.as_ref();
+    let mail = mail
+        .map(|mail| Mailer::spawn(mail, &config.router_id))
+        .transpose()?;
     let mut terms = Terms::new(&config);
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
@@ -156,6 +169,14 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
     tracing::info!("{}", datapath.inheritance().story);
     pool.inherit(datapath.inheritance());
     pool.recall(operator.words());
+    let local_health = LocalHealth::recall(&mut pool)?;
+    let (enough, elections_enough) = watch::channel(Arc::new(pool.enough()));
+    let mut drains = Drains::default();
+    for (service, real_server, word) in operator.words() {
+        if word.stance.drains() {
+            drains.begin(service, real_server, drain::SILENCE, Instant::now());
+        }
+    }
     let services = pool.services().iter();
     terms.inherit(
         services.map(|service| (service.name.as_str(), service.keys.as_slice())),
@@ -189,13 +210,14 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         }
         Err(error) => Err(error),
     };
+    let fencing = Fencing::open(&config, &pins);
     let served = match brought_up {
-        Ok(grace) => serve(&config, &datapath, &resolver)
+        Ok(grace) => serve(&config, &datapath, &resolver, &fencing, elections_enough)
             .await
-            .map(|(server, vrrp)| (grace, server, vrrp)),
+            .map(|served| (grace, served)),
         Err(error) => Err(error),
     };
-    let (grace, (server, requests), vrrp) = match served {
+    let (grace, served) = match served {
         Ok(served) => served,
         Err(error) => {
             // What an earlier run left goes on forwarding; what this one began does not.
@@ -216,11 +238,19 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
     };
 
     let (sender, events) = mpsc::channel(health::driver::EVENTS);
-    let checks = health::Driver::spawn(pool.targets(), sender, CancellationToken::new());
+    let Served {
+        server,
+        requests,
+        vrrp,
+        mut held,
+    } = served;
+    let targets = pool.targets_while(&held.borrow_and_update());
+    let checks = health::Driver::spawn(targets, sender, CancellationToken::new());
     let agent = Agent {
         started: Instant::now(),
         next_hops: resolver.next_hops(),
         links: resolver.links(),
+        addresses: resolver.addresses(),
         pool,
         terms,
         datapath,
@@ -228,10 +258,16 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         netlink,
         resolver,
         vrrp,
+        fencing,
         checks,
         scripts,
         notifier: Notifier::spawn(notify::TIMEOUT),
+        mail,
         operator,
+        drains,
+        local_health,
+        enough,
+        held,
         events,
         requests,
         grace,
@@ -239,6 +275,8 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         seconds: seconds(),
         sweeper: Sweeper::default(),
         is_dirty: true,
+        decided_at: None,
+        flip: None,
         retry_at: None,
         signals,
         _server: server,
@@ -256,22 +294,43 @@ fn seconds() -> Interval {
     seconds
 }
 
+/// What the agent is spoken to and elected by.
+struct Served {
+    server: Server,
+    requests: mpsc::Receiver<Asked>,
+    vrrp: Option<Vrrp>,
+    held: watch::Receiver<Held>,
+}
+
 /// Opens the control socket, and holds the elections.
 async fn serve(
     config: &Config,
     datapath: &Datapath,
     resolver: &Resolver,
-) -> Result<((Server, mpsc::Receiver<Asked>), Option<Vrrp>), StartError> {
-    let server = Server::listen(&config.control.socket)?;
-    if config.vrrp.is_empty() {
-        return Ok((server, None));
-    }
-    let watches = Watches {
-        links: resolver.links(),
-        addresses: resolver.addresses(),
+    fencing: &Fencing,
+    services: watch::Receiver<Arc<Services>>,
+) -> Result<Served, StartError> {
+    let (server, requests) = Server::listen(&config.control.socket)?;
+    let (holds, held) = watch::channel(Held::default());
+    let mut served = Served {
+        server,
+        requests,
+        vrrp: None,
+        held,
     };
-    let vrrp = Vrrp::start(config, watches, ownership::sink(datapath.owners())).await?;
-    Ok((server, Some(vrrp)))
+    if !config.vrrp.is_empty() {
+        let watches = Watches {
+            links: resolver.links(),
+            addresses: resolver.addresses(),
+            services,
+        };
+        let links = Arc::clone(&resolver.links().borrow());
+        let ownership = ownership::sink(datapath.owners(), holds);
+        served.vrrp = Some(Vrrp::start(config, watches, ownership, fencing.sink()).await?);
+        // Once the elections have said what it is to keep: what an earlier life's fence holds back is held back until then.
+        fencing.follow(&links);
+    }
+    Ok(served)
 }
 
 /// A check is an open socket: as many as the administrator allows, not the timid default.
@@ -302,10 +361,11 @@ async fn bring_up(
         .map_err(DatapathError::Grace)?;
     datapath.writer().grace_passed();
     let links = netlink.links().await?;
+    let addresses = netlink.addresses().await?;
     let attach_to = chosen.iter().map(|link| link.index).collect();
     let next_hops = resolver.next_hops().borrow().clone();
     let devices = devices::describe(&attach_to, &next_hops, &links);
-    let mut desired = pool.desired(&next_hops, devices, Instant::now());
+    let mut desired = pool.desired(&next_hops, devices, &addresses, Instant::now());
     let way_to = |service: &str, address| pool.way_to(service, address, &next_hops);
     terms.apply(&mut desired, way_to, boot_s());
     datapath

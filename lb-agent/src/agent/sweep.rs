@@ -7,7 +7,7 @@ use crate::{
     datapath::xdp::{Assignment, Maps, Swept, SweptService, sweep},
     sys::grace::Grace,
 };
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc, time::Instant};
 use tokio::task::JoinHandle;
 
 /// Seconds between two sweeps: short beside any timeout of flows.
@@ -21,6 +21,21 @@ pub(super) struct Sweeper {
     waited: u32,
     /// What the last one found; `None`: there was none yet.
     last: Option<Swept>,
+    /// When the one under way began, else the last.
+    began: Option<Instant>,
+    /// When the last one began.
+    last_began: Option<Instant>,
+}
+
+/// How soon another sweep is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// There is nothing to find.
+    None,
+    /// In time.
+    Usual,
+    /// Somebody watches the count.
+    Watched,
 }
 
 /// What came of a sweep.
@@ -30,6 +45,20 @@ impl Sweeper {
     /// What the last sweep found of a service.
     pub(super) fn found(&self, service: u16) -> Option<&SweptService> {
         self.last.as_ref()?.services.get(&service)
+    }
+
+    /// Connections of a real server of a service, at the last sweep that began at `since` or later; `None`: there was none.
+    pub(super) fn connections(
+        &self,
+        service: u16,
+        address: IpAddr,
+        port: u16,
+        since: Instant,
+    ) -> Option<u64> {
+        let last = self.last.as_ref();
+        let last = last.filter(|_| self.last_began.is_some_and(|began| began >= since))?;
+        let found = last.connections.get(&(service, address, port));
+        Some(found.copied().unwrap_or(0))
     }
 
     /// The end of the sweep under way; pending where there is none.
@@ -58,17 +87,23 @@ impl Sweeper {
         maps: Arc<Maps>,
         grace: Grace,
         assignments: impl FnOnce() -> Vec<Assignment>,
-        is_needed: bool,
+        need: Need,
     ) {
         self.waited += 1;
         let has_flows = self.last.as_ref().is_none_or(|swept| {
             let mut services = swept.services.values();
             swept.ended > 0 || services.any(|service| service.flows + service.clients > 0)
         });
-        if self.running.is_some() || self.waited < EVERY || !(is_needed || has_flows) {
+        let is_due = match need {
+            Need::None => self.waited >= EVERY && has_flows,
+            Need::Usual => self.waited >= EVERY,
+            Need::Watched => true,
+        };
+        if self.running.is_some() || !is_due {
             return;
         }
         self.waited = 0;
+        self.began = Some(Instant::now());
         let assignments = assignments();
         self.running = Some(tokio::task::spawn_blocking(move || {
             // What a packet remembers by a word that was changed since is in the table then.
@@ -97,10 +132,16 @@ impl Agent {
             self.is_dirty = true;
         }
         let windows = writer.windows();
-        let is_needed = windows.open() + windows.remembering() > 0 || writer.remembers_all();
+        let need = match windows.open() + windows.remembering() {
+            _ if self.drains.go_on() => Need::Watched,
+            0 if writer.remembers_all() => Need::Usual,
+            0 => Need::None,
+            _ => Need::Usual,
+        };
         let assignments = || writer.assignments();
         self.sweeper
-            .begin(maps, self.grace.clone(), assignments, is_needed);
+            .begin(maps, self.grace.clone(), assignments, need);
+        self.look_at_drains();
     }
 
     /// Uses what a sweep found.
@@ -111,6 +152,7 @@ impl Agent {
                     .writer()
                     .forget(&assignments, &swept, boot_s());
                 self.sweeper.last = Some(swept);
+                self.sweeper.last_began = self.sweeper.began;
             }
             Err(error) => tracing::error!(%error, "go through the flow table; trying again"),
         }

@@ -59,13 +59,15 @@ impl Terms {
                     tenure: Tenure::try_from(backend.tenure).unwrap_or(Tenure::Released),
                     until_s: (backend.until_s != 0).then_some(u64::from(backend.until_s)),
                 };
-                let standing = match state {
-                    BackendState::Down => Standing::Dead,
+                let standing = match (state, term.tenure) {
+                    // A dead one keeps its flows only where that is how it is drained.
+                    (BackendState::Down, Tenure::Keeps) => Standing::Drained,
+                    (BackendState::Down, _) => Standing::Dead,
                     // Drained and removed come to the same.
-                    BackendState::Up if backend.weight == 0 || term != Term::default() => {
+                    (BackendState::Up, _) if backend.weight == 0 || term != Term::default() => {
                         Standing::Drained
                     }
-                    BackendState::Up => Standing::Serving,
+                    (BackendState::Up, _) => Standing::Serving,
                 };
                 let last = RealServer {
                     address: backend.address,
@@ -93,8 +95,15 @@ impl Terms {
         self.known.values().map(|known| known.last.address)
     }
 
-    /// Enters the terms into `desired`, and the real servers that were removed but keep flows. One that is to keep none,
-    /// by the operator's word, says so already.
+    /// What becomes of the flows of a real server, if it is known.
+    pub fn term(&self, service: &str, address: IpAddr, port: u16) -> Option<Term> {
+        let known = self.known.get(&(service.to_owned(), address, port))?;
+        Some(known.term)
+    }
+
+    /// Enters the terms into `desired`, and the real servers that were removed but keep flows. What is wished for a real
+    /// server's flows stands there already: one that is dead has them held for a while, or keeps them as if it were
+    /// drained; one that the operator has taken out keeps none; one that is drained may keep them until then.
     pub fn apply(
         &mut self,
         desired: &mut Desired,
@@ -133,11 +142,13 @@ impl Terms {
         let mut present = BTreeSet::new();
         for real_server in &mut service.real_servers {
             let key = (service.name.clone(), real_server.address, real_server.port);
-            let standing = match real_server.state {
-                _ if real_server.term.tenure == Tenure::Released => Standing::Disabled,
-                BackendState::Down => Standing::Dead,
-                BackendState::Up if real_server.weight == 0 => Standing::Drained,
-                BackendState::Up => Standing::Serving,
+            let wish = real_server.term;
+            let standing = match (wish.tenure, real_server.state) {
+                (Tenure::Released, _) => Standing::Disabled,
+                (Tenure::Holds, BackendState::Down) => Standing::Dead,
+                (Tenure::Keeps, BackendState::Down) => Standing::Drained,
+                (_, BackendState::Up) if real_server.weight == 0 => Standing::Drained,
+                (_, BackendState::Up) => Standing::Serving,
             };
             let known = self.known.entry(key.clone()).or_insert_with(|| Known {
                 standing,
@@ -145,6 +156,13 @@ impl Terms {
                 last: real_server.clone(),
             });
             known.change(standing, now_s, limits);
+            if standing == Standing::Drained
+                && known.term.tenure == Tenure::Keeps
+                && wish.until_s.is_some()
+            {
+                known.term.until_s = wish.until_s;
+                known.term = known.term.at(now_s);
+            }
             real_server.term = known.term;
             known.last = real_server.clone();
             present.insert(key);

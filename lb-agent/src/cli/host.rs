@@ -4,10 +4,12 @@
 
 use crate::{
     config::{Config, Diagnostic, Places},
+    mail,
     network::{HostAddresses, Links, Netlink, NetworkError},
 };
+use std::net::IpAddr;
 
-/// Interfaces that do not exist or cannot carry the program, and listen addresses that are not here.
+/// Interfaces that do not exist or cannot carry the program, addresses that are not here, and secrets that cannot be read.
 pub fn warnings(config: &Config, places: &Places) -> Vec<Diagnostic> {
     match look() {
         Ok((links, addresses)) => compare(config, places, &links, &addresses),
@@ -75,5 +77,43 @@ fn compare(
                 ),
             )
         });
-    missing.chain(elected).chain(absent).collect()
+    let mail = config.mail.iter().filter_map(|mail| {
+        let error = mail::check(mail, &config.router_id).err()?;
+        let message = format!("mail could not be sent: {:#}", anyhow::Error::from(error));
+        Some(places.warning("mail", message))
+    });
+    missing
+        .chain(elected)
+        .chain(absent)
+        .chain(sources(config, places, addresses))
+        .chain(mail)
+        .collect()
+}
+
+/// Checks that are to come from an address which is not here: they would all fail.
+fn sources(config: &Config, places: &Places, addresses: &HostAddresses) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let is_absent = |address: &IpAddr| {
+        !config.vrrp.iter().any(|vrrp| vrrp.owns(*address)) && !addresses.is_local(*address)
+    };
+    for service in &config.services {
+        let mut of_service = Vec::new();
+        for real_server in &service.real_servers {
+            let source = real_server.check.source_address.filter(is_absent);
+            // What the service says for all of them is said once.
+            if let Some(source) = source.filter(|source| !of_service.contains(source)) {
+                of_service.push(source);
+                let key = format!(
+                    "service.{}.real_server.{}.check.source_address",
+                    service.name,
+                    real_server.endpoint()
+                );
+                let message = format!(
+                    "{source}, which checks are to come from, is not an address of this host"
+                );
+                found.push(places.warning(&key, message));
+            }
+        }
+    }
+    found
 }

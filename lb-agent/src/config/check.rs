@@ -75,7 +75,7 @@ pub(super) fn table(t: &Table<'_>) -> Given {
         t.read("https", |value| value.some_list("requests", https))
             .map(CheckKind::Https),
         t.table("smtp", |t| CheckKind::Smtp {
-            helo: t.read("helo", Value::name),
+            helo: t.read("helo", host_name),
         }),
         t.table("ping", |_| CheckKind::Ping),
         t.table("dns", dns),
@@ -103,7 +103,7 @@ fn http(value: &Value<'_>) -> Option<HttpRequest> {
 fn https(value: &Value<'_>) -> Option<HttpsRequest> {
     Some(value.as_table()?.finish(|t| HttpsRequest {
         http: request(t),
-        sni: t.read("sni", Value::name),
+        sni: t.read("sni", host_name),
         verify: t.read("verify", Value::boolean).unwrap_or(false),
         http2: t.read("http2", Value::boolean).unwrap_or(false),
     }))
@@ -113,7 +113,7 @@ fn request(t: &Table<'_>) -> HttpRequest {
     let statuses = |value: &Value<'_>| value.some_list("status codes and ranges", status);
     HttpRequest {
         path: t.read("path", url_path).unwrap_or_else(|| "/".to_owned()),
-        host: t.read("host", Value::name),
+        host: t.read("host", host_name),
         status: t.read("status", statuses).unwrap_or_else(|| {
             vec![StatusRange {
                 first: 200,
@@ -123,6 +123,18 @@ fn request(t: &Table<'_>) -> HttpRequest {
         digest: t.read("digest", digest),
         body_regex: t.read("body_regex", regex),
     }
+}
+
+/// A host's name or address, with a port perhaps, as it stands in a Host header: RFC 1035 §2.3.4 has 255 bytes for a name.
+fn host_name(value: &Value<'_>) -> Option<String> {
+    let wanted = "a host name of 1..255 bytes, without spaces";
+    let text = value.expect_text(wanted)?;
+    let bad = |c: char| !c.is_ascii_graphic() || "\"'`\\/".contains(c);
+    if text.is_empty() || text.len() > 255 || text.contains(bad) {
+        let problem = Problem::new(format!("`{}` is no host name", quote(text)));
+        return value.fail(problem.expected(wanted));
+    }
+    Some(text.to_owned())
 }
 
 fn url_path(value: &Value<'_>) -> Option<String> {

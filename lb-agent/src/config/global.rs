@@ -159,7 +159,12 @@ fn mail_address(value: &Value<'_>) -> Option<String> {
     let text = value.expect_text(wanted)?;
     let bad = |c: char| c.is_whitespace() || c.is_control() || "<>,;\"".contains(c);
     match text.rsplit_once('@') {
-        Some((name, domain)) if !name.is_empty() && !domain.is_empty() && !text.contains(bad) => {
+        Some((name, domain))
+            if !name.is_empty()
+                && !domain.is_empty()
+                && !text.contains(bad)
+                && text.parse::<lettre::Address>().is_ok() =>
+        {
             Some(text.to_owned())
         }
         _ => {

@@ -2,10 +2,14 @@
 //!
 //! Whoever builds a feature deletes its lines here. A key that has its default value never meets a rule.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
 use super::context::{Context, Problem};
 use super::model::{
-    Config, Datapath, Fence, Listen, Mode, NatSource, OnFailure, Protocol, RealServer, Scheduler,
-    Service, SyncGroup, Via, Vrrp, VrrpNotify,
+    Config, Datapath, Listen, MailEvent, Mode, NatSource, Protocol, RealServer, Scheduler, Service,
+    SyncGroup, Via, Vrrp, VrrpNotify,
 };
 
 /// A key, whether a value of it is not supported, and what to call that.
@@ -15,7 +19,7 @@ type Rule<T> = (&'static str, fn(&T) -> bool, &'static str);
 const GLOBAL: &[Rule<Config>] = &[
     ("datapath", |c| c.datapath == Datapath::Ipvs, "IPVS"),
     ("control.http", |c| c.control.http.is_some(), "the HTTP listener"),
-    ("mail", |c| c.mail.is_some(), "mail"),
+    ("mail.on", |c| mails_about_vrrp(c), "mail about VRRP"),
     ("sync", |c| c.sync.is_some(), "sharing flows with other directors"),
     ("ipvs.sync_daemon", |c| c.ipvs.sync_daemon.is_some(), "IPVS"),
     ("ipvs.timeouts", |c| c.ipvs.timeouts.is_some(), "IPVS"),
@@ -36,15 +40,12 @@ const VRRP: &[Rule<Vrrp>] = &[
     ("accept", |v| !v.accept, "a master that accepts nothing"),
     ("virtual_mac", |v| v.virtual_mac, "virtual MAC addresses"),
     ("track_scripts", |v| !v.track_scripts.is_empty(), "tracked scripts"),
-    ("track_services", |v| !v.track_services.is_empty(), "tracked services"),
-    ("fence", |v| v.fence == Fence::Strict, "fencing"),
     ("notify", |v| v.notify != VrrpNotify::default(), "notification"),
 ];
 
 #[rustfmt::skip]
 const SYNC_GROUP: &[Rule<SyncGroup>] = &[
     ("track_scripts", |g| !g.track_scripts.is_empty(), "tracked scripts"),
-    ("track_services", |g| !g.track_services.is_empty(), "tracked services"),
     ("notify", |g| g.notify != VrrpNotify::default(), "notification"),
 ];
 
@@ -52,18 +53,15 @@ const SYNC_GROUP: &[Rule<SyncGroup>] = &[
 const SERVICE: &[Rule<Service>] = &[
     ("fwmark", |s| matches!(s.listen, Listen::Fwmark(_)), "services of a firewall mark"),
     ("protocol", |s| s.protocol == Protocol::Sctp, "SCTP"),
-    ("mode", |s| s.mode == Mode::Nat, "mode nat"),
-    ("mode", |s| s.mode == Mode::Local, "mode local"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
     ("scheduler", |s| matches!(s.scheduler, Scheduler::Lblc | Scheduler::Lblcr), "IPVS"),
-    ("suspend_checks_in_backup", |s| s.suspend_checks_in_backup, "suspending checks"),
-    ("source", |s| s.source != NatSource::Keep, "mode nat"),
-    ("nat_direct", |s| !s.nat_direct.is_empty(), "mode nat"),
+    ("source", |s| s.source != NatSource::Keep, "masquerading"),
+    ("nat_direct", |s| !s.nat_direct.is_empty(), "prefixes that mode nat leaves alone"),
+    ("listen", |s| s.mode == Mode::Nat && s.listen.addresses().iter().any(|a| a.port() == 0), "mode nat on every port"),
 ];
 
 #[rustfmt::skip]
 const REAL_SERVER: &[Rule<RealServer>] = &[
-    ("on_failure", |r| r.on_failure != OnFailure::Remove, "draining a failed real server"),
 ];
 
 /// Keys of a check, written on the real server or on its service.
@@ -72,9 +70,17 @@ const CHECK: &[Rule<RealServer>] = &[
     ("check.via", |r| r.check.via != Via::Direct, "checks through the virtual address"),
 ];
 
+fn mails_about_vrrp(config: &Config) -> bool {
+    let mail = config.mail.as_ref();
+    !config.vrrp.is_empty() && mail.is_some_and(|mail| mail.on.contains(&MailEvent::Vrrp))
+}
+
 /// Reports everything in `config` that is not built yet.
 pub(super) fn refuse(cx: &Context, config: &Config) {
-    let refused = Refused { cx };
+    let refused = Refused {
+        cx,
+        replies: RefCell::default(),
+    };
     for (key, _, what) in GLOBAL.iter().filter(|(_, met, _)| met(config)) {
         refused.at(key, what);
     }
@@ -96,6 +102,8 @@ pub(super) fn refuse(cx: &Context, config: &Config) {
 
 struct Refused<'a> {
     cx: &'a Context,
+    /// The virtual address that each port of a NAT real server replies from.
+    replies: RefCell<HashMap<(Protocol, SocketAddr), SocketAddr>>,
 }
 
 impl Refused<'_> {
@@ -113,6 +121,26 @@ impl Refused<'_> {
         }
     }
 
+    /// A reply is known by the real server's port that it comes from: one port, one virtual address.
+    fn replies(&self, service: &Service) {
+        if service.mode != Mode::Nat {
+            return;
+        }
+        for real_server in &service.real_servers {
+            for listen in service.listen.addresses() {
+                let port = real_server.port.unwrap_or(listen.port());
+                let source = (service.protocol, SocketAddr::new(real_server.address, port));
+                let first = *self.replies.borrow_mut().entry(source).or_insert(*listen);
+                if first != *listen {
+                    self.at(
+                        &format!("service.{}.real_server.{}.address", service.name, real_server.endpoint()),
+                        &format!("mode nat with two virtual addresses, {first} and {listen}, before one port of a real server"),
+                    );
+                }
+            }
+        }
+    }
+
     fn service(&self, service: &Service) {
         let path = format!("service.{}", service.name);
         for (key, _, what) in SERVICE.iter().filter(|(_, met, _)| met(service)) {
@@ -122,6 +150,7 @@ impl Refused<'_> {
                 self.at(&key, what);
             }
         }
+        self.replies(service);
         for real_server in &service.real_servers {
             let own = format!("{path}.real_server.{}", real_server.endpoint());
             for (key, _, what) in REAL_SERVER.iter().filter(|(_, met, _)| met(real_server)) {

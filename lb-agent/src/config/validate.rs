@@ -4,7 +4,7 @@ mod service;
 mod vrrp;
 
 use super::context::{Context, Problem};
-use super::model::{Config, Service};
+use super::model::{Config, Service, Tracked};
 
 /// Real servers that a table of the default scheduler has room for, by its size.
 const SLOTS_PER_REAL_SERVER: usize = 100;
@@ -21,7 +21,30 @@ pub(super) fn config(cx: &Context, config: &Config) {
     }
     for service in &config.services {
         service::errors(cx, service);
+        suspended_and_tracked(cx, config, service);
         service_warnings(cx, config, service);
+    }
+}
+
+/// An instance that is in fault by a service whose checks wait for it to be master would wait for ever.
+fn suspended_and_tracked(cx: &Context, config: &Config, service: &Service) {
+    if !service.suspend_checks_in_backup {
+        return;
+    }
+    let tracks = |tracked: &[Tracked]| tracked.iter().any(|one| one.name == service.name);
+    let instances = config.vrrp.iter().filter(|one| tracks(&one.track_services));
+    let groups = config.sync_groups.iter();
+    let groups = groups.filter(|one| tracks(&one.track_services));
+    let names = instances
+        .map(|one| one.name.as_str())
+        .chain(groups.map(|one| one.name.as_str()));
+    if let Some(name) = names.into_iter().next() {
+        let message = format!(
+            "{name} depends on this service: without checks it would never find out that it is back"
+        );
+        let problem = Problem::new(message).expected("false, or no `track_services` of it");
+        let key = format!("service.{}.suspend_checks_in_backup", service.name);
+        cx.error_at(&key, problem);
     }
 }
 

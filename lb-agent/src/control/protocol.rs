@@ -41,6 +41,13 @@ pub enum ServerVerb {
     Disable,
     /// It may serve again.
     Enable,
+    /// It gets no new connections, and those it has end in peace.
+    Drain {
+        /// Seconds until they are cut; `None`: the service's `drain_timeout`.
+        deadline_s: Option<u64>,
+        /// Seconds that silent ones have to show themselves before they do not count; `None`: the agent's choice.
+        silence_s: Option<u64>,
+    },
     /// It gets another weight.
     Weight {
         /// `None`: the one that is configured, or that its check finds.

@@ -17,6 +17,9 @@ pub struct Status {
     pub uptime_s: u64,
     /// Number of commits; 0: none yet.
     pub generation: u64,
+    /// Microseconds from the end of the check that decided something until packets obeyed it, the last time.
+    #[serde(default)]
+    pub flip_us: Option<u64>,
     /// `xdp_native`, `xdp_generic`, `xdp_mixed`, or `none` where nothing is attached.
     pub datapath: String,
     /// Interfaces that packets come from or leave by.
@@ -62,6 +65,9 @@ pub struct VrrpStatus {
     pub master: Option<MasterStatus>,
     /// Until it acts by itself if nothing happens, in milliseconds.
     pub next_deadline_ms: Option<u64>,
+    /// How the fence stands that keeps this host silent about the addresses when its adverts stop, in words.
+    #[serde(default)]
+    pub fence: String,
     /// What happened how often, by name. Names that are not there: never.
     pub counters: BTreeMap<String, u64>,
 }
@@ -85,6 +91,9 @@ pub struct ServiceStatus {
     /// How many live, and how many it takes.
     #[serde(default)]
     pub reason: String,
+    /// When it was up and down, the latest last.
+    #[serde(default)]
+    pub history: Vec<ChangeStatus>,
     /// Who stands in while it is down.
     #[serde(default)]
     pub sorry_server: Option<SorryServerStatus>,
@@ -94,6 +103,8 @@ pub struct ServiceStatus {
     pub packets: u64,
     /// Bytes forwarded.
     pub bytes: u64,
+    /// Mode nat: replies of its real servers that were sent to clients, packets.
+    pub replies: u64,
     /// Slots of its table in which flows are told apart by their age, since their owner changed.
     pub open_slots: u32,
     /// Slots, besides, some of whose flows are remembered.
@@ -145,7 +156,7 @@ pub struct SorryServerStatus {
 pub struct RealServerStatus {
     /// Address, with its port if it has one of its own.
     pub address: String,
-    /// `up`, `down`, `disabled` by the operator, or `absent`.
+    /// `up`, `down`, `draining`, `drained` or `disabled` by the operator, or `absent`.
     pub state: String,
     /// Why, in words.
     pub reason: String,
@@ -157,6 +168,9 @@ pub struct RealServerStatus {
     /// How its check stands; `None`: it has none.
     #[serde(default)]
     pub check: Option<CheckStatus>,
+    /// How its drain stands; `None`: it is not drained.
+    #[serde(default)]
+    pub drain: Option<DrainStatus>,
     /// Its last changes, the latest last.
     #[serde(default)]
     pub history: Vec<ChangeStatus>,
@@ -194,12 +208,29 @@ pub struct CheckStatus {
     pub last: String,
     /// Milliseconds that it took.
     pub took_ms: f64,
+    /// Milliseconds that it started later than it was due.
+    #[serde(default)]
+    pub late_ms: f64,
     /// Seconds since it ended; `None`: none has ended yet.
     pub ago_s: Option<u64>,
+    /// Runs that have ended.
+    #[serde(default)]
+    pub runs: u64,
     /// Runs that failed since the last one that passed.
     pub failures: u32,
     /// Milliseconds until the next run; `None`: not before one that is under way has ended.
     pub next_ms: Option<u64>,
+}
+
+/// A drain of a real server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DrainStatus {
+    /// Connections that are left, at the last count; `None`: nothing was counted yet.
+    pub connections: Option<u64>,
+    /// Seconds until those that are left are cut; `None`: it has ended, or has no deadline.
+    pub deadline_s: Option<u64>,
+    /// Connections that did not end in peace; `None`: it goes on.
+    pub cut: Option<u64>,
 }
 
 /// Something that has happened.
@@ -326,7 +357,8 @@ impl fmt::Display for VrrpStatus {
         };
         write!(
             f,
-            "{name}  {state} since {since}  priority {priority}  master {master}  {reason}"
+            "{name}  {state} since {since}  priority {priority}  master {master}  {reason}\n  fence {}",
+            self.fence
         )?;
         let mut line = String::new();
         for (name, count) in &self.counters {

@@ -2,8 +2,10 @@
 
 use crate::{balance::term::Term, model::Idle};
 use ipnet::IpNet;
-use lb_common::{BackendState, Mode, Scheduling, ServiceKey, load::Limits};
-use std::{net::IpAddr, sync::Arc};
+use lb_common::{
+    BackendState, Mode, Scheduling, ServiceKey, control::ALWAYS_OWNED, load::Limits,
+};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// Everything the data plane is to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct Desired {
     pub services: Vec<Service>,
     /// The interfaces that packets come from or go to.
     pub devices: Vec<Device>,
+    /// The host's own addresses: what NAT real servers send there is no reply to a client.
+    pub local: BTreeSet<IpAddr>,
 }
 
 /// A service and its real servers.
@@ -125,6 +129,16 @@ impl TunnelSource {
 }
 
 impl Service {
+    /// Its keys, each with the ownership word that governs it.
+    pub fn governed_keys(&self) -> impl Iterator<Item = (ServiceKey, u16)> {
+        let owners = self
+            .owners
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(ALWAYS_OWNED));
+        self.keys.iter().copied().zip(owners)
+    }
+
     /// Whether the two differ in nothing that needs a commit.
     pub fn equals_but_for_next_hops(&self, other: &Self) -> bool {
         let same_real_servers = |(a, b): (&RealServer, &RealServer)| {

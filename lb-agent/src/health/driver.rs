@@ -83,6 +83,8 @@ pub struct Status {
     pub since: Instant,
     /// The weight that the last good run found, if it finds one.
     pub weight: Option<u16>,
+    /// Runs that have ended.
+    pub runs: u64,
     /// Runs that failed since the last one that passed.
     pub failures: u32,
     /// When the next run is due; `None`: not before one that is under way has ended.
@@ -100,6 +102,8 @@ pub struct Run {
     pub at: Instant,
     /// From its start to its end.
     pub took: Duration,
+    /// How much later than it was due it started.
+    pub late: Duration,
 }
 
 /// All checks that are running.
@@ -186,6 +190,7 @@ impl Driver {
             state: target.initial,
             since: now(),
             weight: None,
+            runs: 0,
             failures: 0,
             next_run: None,
             last: None,
@@ -252,8 +257,10 @@ impl Task {
                     }
                 }
                 () = sleep_until(due), if due.is_some() => {
-                    check.on_start(now());
-                    runs.push(run_once(spec.clone()));
+                    let start = now();
+                    let late = due.map_or(Duration::ZERO, |due| start.saturating_duration_since(due));
+                    check.on_start(start);
+                    runs.push(run_once(spec.clone(), start, late));
                 }
             }
         }
@@ -275,9 +282,9 @@ impl Task {
         let at = run.at;
         let transition = check.on_result(run.outcome.clone(), at);
         debug!(target, outcome = ?run.outcome, took = ?run.took, "check run ended");
-        let (known, mut since, mut failures) = {
+        let (known, mut since, runs, mut failures) = {
             let status = self.status.borrow();
-            (status.weight, status.since, status.failures)
+            (status.weight, status.since, status.runs, status.failures)
         };
         match run.outcome {
             Outcome::Passed | Outcome::Weighed(_) => failures = 0,
@@ -296,6 +303,7 @@ impl Task {
             state: check.state(),
             since,
             weight,
+            runs: runs.saturating_add(1),
             failures,
             next_run: check.next_run(),
             last: Some(run.clone()),
@@ -334,14 +342,14 @@ fn reweighed(weight: Option<u16>) -> String {
     }
 }
 
-async fn run_once(spec: Spec) -> Run {
-    let start = now();
+async fn run_once(spec: Spec, start: Instant, late: Duration) -> Run {
     let outcome = spec.probe.run(spec.timing.timeout).await;
     let at = now();
     Run {
         outcome,
         at,
         took: at - start,
+        late,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 /// A command, and the Debian package that has it.
-const COMMANDS: [(&str, &str); 7] = [
+const COMMANDS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nginx", "nginx-light"),
@@ -15,6 +15,7 @@ const COMMANDS: [(&str, &str); 7] = [
     ("keepalived", "keepalived"),
     ("dnsmasq", "dnsmasq-base"),
     ("smtpd", "opensmtpd"),
+    ("aiosmtpd", "python3-aiosmtpd"),
 ];
 
 /// Fails for any other user than root.

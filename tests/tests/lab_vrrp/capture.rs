@@ -99,6 +99,18 @@ impl Capture {
         read.collect()
     }
 
+    /// When, and by which station, an address was said to be the sender's own so far: all of ARP and neighbour
+    /// advertisements.
+    pub fn claims(&self, address: IpAddr) -> Vec<(Instant, [u8; 6])> {
+        let frames = self.frames();
+        let claims = frames.iter().filter_map(|(at, frame)| {
+            let claimed = claimed_by_arp(frame).or_else(|| claimed_by_advertisement(frame))?;
+            let station = frame.get(6..12)?.try_into().ok()?;
+            (claimed == address).then_some((*at, station))
+        });
+        claims.collect()
+    }
+
     fn frames(&self) -> Vec<Frame> {
         self.frames.lock().expect("no thread panics").clone()
     }
@@ -154,6 +166,21 @@ fn gratuitous_arp(frame: &[u8]) -> Option<(IpAddr, [u8; 6])> {
     let sender: [u8; 4] = frame.get(28..32)?.try_into().ok()?;
     let mac = frame.get(22..28)?.try_into().ok()?;
     (frame.get(38..42)? == sender).then_some((sender.into(), mac))
+}
+
+/// Whose address the sender of an ARP packet says to be.
+fn claimed_by_arp(frame: &[u8]) -> Option<IpAddr> {
+    let is_arp = frame.get(12..14)? == [0x08, 0x06];
+    let sender: [u8; 4] = frame.get(28..32)?.try_into().ok()?;
+    is_arp.then_some(sender.into())
+}
+
+/// The target of a neighbour advertisement.
+fn claimed_by_advertisement(frame: &[u8]) -> Option<IpAddr> {
+    let is_one =
+        frame.get(12..14)? == [0x86, 0xdd] && *frame.get(20)? == 58 && *frame.get(54)? == 136;
+    let target: [u8; 16] = frame.get(62..78)?.try_into().ok()?;
+    is_one.then_some(target.into())
 }
 
 /// A neighbour advertisement to all nodes that overrides.

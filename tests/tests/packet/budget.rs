@@ -4,8 +4,8 @@ use crate::rig;
 use aya::programs::Xdp;
 use lb_common::layout::PROGRAM;
 
-/// Instructions that the verifier may follow before it is time to split the program: Linux 6.18 follows 356,145 now. It
-/// refuses at a million
+/// Instructions that the verifier may follow before it is time to split the program: Linux 6.18 follows 166,416 now, 6.1
+/// 153,342. It refuses at a million
 /// (`BPF_COMPLEXITY_LIMIT_INSNS`, include/linux/bpf.h); each kernel follows as many as it likes.
 const FOLLOWED: u32 = 500_000;
 /// Instructions of the translated program.

@@ -3,10 +3,10 @@
 use crate::{
     packets,
     rig::{self, Answers, Counters, Outcome, Rig},
-    world::{DIRECTOR, Named, OTHER_PORT},
+    world::{CLIENT, DIRECTOR, Named, OTHER_PORT},
 };
 use lb_common::{Reason, key, reason::Fate};
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::SocketAddr};
 
 /// A frame, and everything that is to come of it.
 #[derive(Clone, Debug)]
@@ -91,6 +91,29 @@ impl Case {
             output,
             ..Self::sent(name, frame, service)
         }
+    }
+
+    /// A reply of the first real server of `service`, sent to its client: back out of the interface it came from.
+    pub fn replied(name: impl Into<String>, frame: Vec<u8>, service: Named) -> Self {
+        let routed = packets::routed(&frame, CLIENT, DIRECTOR);
+        let from = SocketAddr::new(service.address(), service.port);
+        Self {
+            name: name.into(),
+            output: packets::translated(&routed, packets::End::Source, from),
+            frame,
+            verdict: rig::TX,
+            reason: Reason::Replied,
+            service: Some(service),
+            real_server: None,
+        }
+    }
+
+    /// The same, out of the other interface.
+    pub fn replied_elsewhere(name: impl Into<String>, frame: Vec<u8>, service: Named) -> Self {
+        let mut case = Self::replied(name, frame, service);
+        case.output[6..12].copy_from_slice(&OTHER_PORT);
+        case.verdict = rig::REDIRECT;
+        case
     }
 
     /// Answered by an error, which goes back in the frame that the packet came in.

@@ -87,6 +87,7 @@ fn service(number: u8, real_servers: &[u8], slots: u32) -> Service {
 
 fn desired(services: impl IntoIterator<Item = Service>) -> Desired {
     Desired {
+        local: Default::default(),
         services: services.into_iter().collect(),
         devices: vec![Device {
             index: LOOPBACK,

@@ -1,8 +1,8 @@
 //! What is asked of all tables together.
 
 use crate::{
-    case::Case, filter, fragments, inconsistent, ipv4, ipv6, jumbo, refusals, tunnels, verdicts,
-    vlan,
+    case::Case, filter, fragments, icmp, inconsistent, ipv4, ipv6, jumbo, nat, refusals, routes,
+    tunnels, verdicts, vlan,
 };
 use lb_common::{Reason, key};
 use std::collections::HashSet;
@@ -19,6 +19,9 @@ fn tables() -> Vec<Case> {
         inconsistent::cases(),
         refusals::cases(),
         tunnels::cases(),
+        nat::cases(),
+        routes::cases(),
+        icmp::cases(),
     ]
     .concat()
 }
@@ -49,11 +52,16 @@ fn families(reason: Reason) -> &'static [u8] {
         | Reason::NextHopUnresolved
         | Reason::EgressUnusable
         | Reason::VlanMismatch
-        | Reason::Fragment
+        | Reason::AnsweredEcho
+        | Reason::MartianSource
         | Reason::Inconsistent
         | Reason::TooLarge
         | Reason::AnsweredTtlExpired
-        | Reason::AnsweredTooLarge => &[key::IPV4, key::IPV6],
+        | Reason::AnsweredTooLarge
+        | Reason::Replied
+        | Reason::ClientUnresolved
+        | Reason::ClientUnreachable
+        | Reason::ForwardingDisabled => &[key::IPV4, key::IPV6],
     }
 }
 
@@ -83,7 +91,7 @@ const OF_EACH_MODE: [Reason; 8] = [
     Reason::AnsweredTtlExpired,
     Reason::AnsweredTooLarge,
 ];
-const MODES: [&str; 2] = ["dr", "tun"];
+const MODES: [&str; 3] = ["dr", "tun", "nat"];
 
 #[test]
 fn every_reason_that_a_mode_can_give_has_a_case_in_each_mode_and_family() {
@@ -118,6 +126,9 @@ fn every_case_has_a_name_of_its_own_in_its_table() {
         jumbo::cases(),
         refusals::cases(),
         tunnels::cases(),
+        nat::cases(),
+        routes::cases(),
+        icmp::cases(),
     ] {
         let mut names = HashSet::new();
         for case in table {

@@ -4,7 +4,7 @@ use crate::world::{CLIENT, DIRECTOR, Mac};
 use etherparse::{Ipv4HeaderSlice, TcpHeader, UdpHeader};
 use lb_agent::datapath::TunnelSource;
 use lb_common::hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// EtherType of 802.1Q and of 802.1ad.
 pub const CUSTOMER_TAG: u16 = 0x8100;
@@ -14,10 +14,12 @@ pub const IPV4: u16 = 0x0800;
 pub const IPV6: u16 = 0x86dd;
 /// IP protocol numbers (IANA).
 pub const HOP_BY_HOP: u8 = 0;
+pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 pub const ROUTING: u8 = 43;
 pub const FRAGMENT: u8 = 44;
+pub const ICMP6: u8 = 58;
 pub const DESTINATION_OPTIONS: u8 = 60;
 pub const MOBILITY: u8 = 135;
 
@@ -209,7 +211,13 @@ impl Frame {
         self
     }
 
-    /// IPv4 identification.
+    /// Where it comes from.
+    pub fn from(mut self, source: IpAddr) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Identification: in IPv6 of a fragment.
     pub fn identification(mut self, identification: u16) -> Self {
         self.identification = identification;
         self
@@ -286,9 +294,10 @@ impl Frame {
         let mut chain = self.extensions.clone();
         if let Some(at) = self.fragment {
             let place = at.offset << 3 | u16::from(at.more);
+            let identification = u32::from(self.identification).to_be_bytes();
             chain.push((
                 FRAGMENT,
-                [&[0], &place.to_be_bytes()[..], &[0, 0, 0, 9]].concat(),
+                [&[0], &place.to_be_bytes()[..], &identification].concat(),
             ));
         }
         let mut next: Vec<u8> = chain.iter().map(|&(number, _)| number).collect();
@@ -447,10 +456,15 @@ fn octets4(bytes: &[u8]) -> [u8; 4] {
 
 /// `frame`, routed already, with its packet inside another one from `source` to `destination`.
 pub fn tunnelled(frame: &[u8], source: TunnelSource, destination: IpAddr) -> Vec<u8> {
+    let flow = flow_hash(&frame[ip_offset(frame)..]);
+    tunnelled_as(frame, flow, source, destination)
+}
+
+/// The same, as of the flow with this hash.
+pub fn tunnelled_as(frame: &[u8], flow: u32, source: TunnelSource, destination: IpAddr) -> Vec<u8> {
     let ip = ip_offset(frame);
     let packet = &frame[ip..];
     let len = packet_len(packet) as u16;
-    let flow = flow_hash(packet);
     let is_v4 = packet[0] >> 4 == 4;
     let (protocol, class) = match is_v4 {
         true => (4, packet[1]),
@@ -497,7 +511,7 @@ fn varied(address: &[u8], bits: u8, flow: u32) -> Vec<u8> {
 }
 
 /// The hash of the packet's flow, as both sides compute it: TCP or UDP behind no extension header.
-fn flow_hash(packet: &[u8]) -> u32 {
+pub fn flow_hash(packet: &[u8]) -> u32 {
     let word = |at: usize| u32::from_ne_bytes(octets4(&packet[at..at + 4]));
     match packet[0] >> 4 {
         4 => {
@@ -509,4 +523,124 @@ fn flow_hash(packet: &[u8]) -> u32 {
             hash::flow6(&address(8), &address(24), word(40), packet[6])
         }
     }
+}
+
+/// An end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Source,
+    Destination,
+}
+
+/// `frame`, routed already, with another address and port at one end, every checksum computed anew. UDP over IPv4 without a
+/// checksum stays so.
+pub fn translated(frame: &[u8], end: End, to: SocketAddr) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let ip = ip_offset(&frame);
+    let packet = &mut frame[ip..];
+    let len = packet_len(packet);
+    let (protocol, transport, pseudo) = match to.ip() {
+        IpAddr::V4(address) => {
+            let at = if end == End::Source { 12 } else { 16 };
+            packet[at..at + 4].copy_from_slice(&address.octets());
+            set_ipv4_checksum(packet);
+            let header_len = usize::from(packet[0] & 0xf) * 4;
+            (packet[9], header_len, packet[12..20].to_vec())
+        }
+        IpAddr::V6(address) => {
+            let at = if end == End::Source { 8 } else { 24 };
+            packet[at..at + 16].copy_from_slice(&address.octets());
+            let (protocol, offset) = behind_extensions(packet);
+            (protocol, offset, packet[8..40].to_vec())
+        }
+    };
+    let segment = &mut packet[transport..len];
+    let port = if end == End::Source { 0 } else { 2 };
+    segment[port..port + 2].copy_from_slice(&to.port().to_be_bytes());
+    let at = if protocol == TCP { 16 } else { 6 };
+    if protocol == UDP && segment[at..at + 2] == [0, 0] {
+        return frame;
+    }
+    segment[at..at + 2].fill(0);
+    let len = segment.len() as u32;
+    let mut summed = [
+        &pseudo[..],
+        &len.to_be_bytes(),
+        &[0, 0, 0, protocol],
+        segment,
+    ]
+    .concat();
+    summed.resize(summed.len().next_multiple_of(2), 0);
+    let check = match internet_checksum(&summed) {
+        0 if protocol == UDP => 0xffff,
+        check => check,
+    };
+    segment[at..at + 2].copy_from_slice(&check.to_be_bytes());
+    frame
+}
+
+/// The fragments of the packet in `frame`, which has no options, extension headers or padding, with at most `room` bytes of
+/// its data in each.
+pub fn fragmented(frame: &[u8], identification: u16, room: usize) -> Vec<Vec<u8>> {
+    let ip = ip_offset(frame);
+    let is_v4 = frame[ip] >> 4 == 4;
+    let (header, data) = frame[ip..].split_at(if is_v4 { 20 } else { 40 });
+    let pieces = data.chunks(room / 8 * 8).enumerate();
+    let last = data.len().div_ceil(room / 8 * 8) - 1;
+    pieces
+        .map(|(number, piece)| {
+            let offset = (number * room / 8) as u16;
+            let more = u16::from(number < last);
+            let mut header = header.to_vec();
+            if is_v4 {
+                header[2..4].copy_from_slice(&(20 + piece.len() as u16).to_be_bytes());
+                header[4..6].copy_from_slice(&identification.to_be_bytes());
+                header[6..8].copy_from_slice(&(offset | more << 13).to_be_bytes());
+                set_ipv4_checksum(&mut header);
+            } else {
+                header[4..6].copy_from_slice(&(8 + piece.len() as u16).to_be_bytes());
+                let next = std::mem::replace(&mut header[6], FRAGMENT);
+                header.extend([next, 0]);
+                header.extend((offset << 3 | more).to_be_bytes());
+                header.extend(u32::from(identification).to_be_bytes());
+            }
+            [&frame[..ip], &header, piece].concat()
+        })
+        .collect()
+}
+
+/// An ICMP message of `kind` (type and code) with `body` behind its header, whose second word is `word`.
+pub fn icmp_message(
+    source: IpAddr,
+    destination: IpAddr,
+    kind: [u8; 2],
+    word: u32,
+    body: &[u8],
+) -> Frame {
+    let (protocol, pseudo) = match (source, destination) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => (ICMP, Vec::new()),
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let len = 8 + body.len() as u32;
+            let end = [0, 0, 0, ICMP6];
+            let pseudo = [&from.octets()[..], &to.octets(), &len.to_be_bytes(), &end];
+            (ICMP6, pseudo.concat())
+        }
+        _ => panic!("two families in one packet"),
+    };
+    let mut message = [&kind[..], &[0, 0], &word.to_be_bytes(), body].concat();
+    let mut summed = [&pseudo[..], &message].concat();
+    summed.resize(summed.len().next_multiple_of(2), 0);
+    message[2..4].copy_from_slice(&internet_checksum(&summed).to_be_bytes());
+    raw(source, destination, protocol, message)
+}
+
+/// Protocol and offset of what lies behind the extension headers of an IPv6 packet.
+fn behind_extensions(packet: &[u8]) -> (u8, usize) {
+    let (mut next, mut at) = (packet[6], 40);
+    while [HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS, MOBILITY].contains(&next) {
+        let units = if next == FRAGMENT { 0 } else { packet[at + 1] };
+        next = packet[at];
+        at += (usize::from(units) + 1) * 8;
+    }
+    (next, at)
 }

@@ -97,7 +97,7 @@ fn expired() -> Vec<Case> {
     cases
 }
 
-/// Sources that stand for no one host: they are told nothing.
+/// Sources that stand for no one host: they get nothing, and are told nothing.
 fn nobody() -> Vec<Case> {
     let sources: [(&str, Named); 10] = [
         ("0.0.0.0", WEB),
@@ -121,7 +121,12 @@ fn nobody() -> Vec<Case> {
                 service.v6()
             };
             let frame = tcp_from(source, 9, destination, 80, 9).ttl(1).build();
-            Case::refused(format!("from {source}"), frame, Reason::TtlExpired, service)
+            Case::refused(
+                format!("from {source}"),
+                frame,
+                Reason::MartianSource,
+                service,
+            )
         })
         .collect()
 }

@@ -2,14 +2,14 @@
 
 use crate::world;
 use aya::{
-    maps::{PerCpuArray, PerCpuValues},
+    maps::{Array, PerCpuArray, PerCpuValues},
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_agent::datapath::{
     Desired,
     xdp::{Capacity, Datapath, Maps, Snapshot, Writer},
 };
-use lb_common::{Counter, Reason, layout::PROGRAM};
+use lb_common::{Counter, Reason, Route, hash, key, layout::{PROGRAM, map}, route};
 use nix::unistd::geteuid;
 use std::{
     collections::BTreeMap,
@@ -90,6 +90,9 @@ pub fn world() -> MutexGuard<'static, Rig> {
             .expect("the world fits into the smallest maps");
         rig.datapath.writer().grace_passed();
         world::set_owners(rig.datapath.maps());
+        for (client, way) in world::routes() {
+            rig.set_route(client, Some(way));
+        }
         rig.look();
         Mutex::new(rig)
     });
@@ -183,6 +186,41 @@ impl Rig {
             let cpus = limits.get(&kind, 0).expect("read a limit").len();
             let values = PerCpuValues::try_from(vec![due; cpus]).expect("a value for each CPU");
             limits.set(kind, values, 0).expect("write a limit");
+        }
+    }
+
+    /// Has every CPU remember the way to a client for ever, or ask for it again with the next packet.
+    pub fn set_route(&mut self, client: IpAddr, way: Option<Route>) {
+        let (client, family) = match client {
+            IpAddr::V4(v4) => ([u32::from_ne_bytes(v4.octets()), 0, 0, 0], key::IPV4),
+            IpAddr::V6(v6) => (key::words(v6.octets()), key::IPV6),
+        };
+        let route = way.map_or(Route::default(), |way| Route {
+            client,
+            family: family.into(),
+            until: u64::MAX,
+            ..way
+        });
+        let map = self
+            .datapath
+            .object()
+            .map_mut("ROUTES")
+            .expect("the object has the map");
+        let mut routes: PerCpuArray<_, Route> =
+            PerCpuArray::try_from(map).expect("the map is an array for each CPU");
+        let place = route::place(hash::fold(&client));
+        let cpus = routes.get(&place, 0).expect("read a route").len();
+        let values = PerCpuValues::try_from(vec![route; cpus]).expect("a value for each CPU");
+        routes.set(place, values, 0).expect("write a route");
+    }
+
+    /// Every service's turns begin anew.
+    pub fn begin_turns(&mut self) {
+        let map = self.datapath.object().map_mut(map::TURNS);
+        let map = map.expect("the object has the map");
+        let mut turns: Array<_, u64> = Array::try_from(map).expect("the map is an array");
+        for service in 0..turns.len() {
+            turns.set(service, 0, 0).expect("write a turn");
         }
     }
 

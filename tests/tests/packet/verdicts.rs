@@ -91,8 +91,8 @@ fn ports_and_protocols() -> Vec<Case> {
             nobody("another address, UDP", udp(other, 80, 9)),
             nobody("ssh to another address", tcp(other, 22, 200)),
             strange(
-                "ICMP echo to a virtual address",
-                to(web, echo, vec![8, 0, 0, 0, 0, 1, 0, 1]),
+                "an ICMP timestamp request to a virtual address",
+                to(web, echo, vec![13, 0, 0, 0, 0, 1, 0, 1]),
             ),
             strange("SCTP to a virtual address", to(web, 132, tcp_bytes())),
             strange("ESP to a virtual address", to(web, 50, tcp_bytes())),

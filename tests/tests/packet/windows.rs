@@ -82,6 +82,7 @@ impl Both {
             both.write(&Desired::default());
         }
         let _ = sweep(both.rig.datapath.maps(), &[]);
+        both.rig.begin_turns();
         both
     }
 
@@ -124,6 +125,7 @@ impl Both {
             Protocol::Udp => key::UDP,
         };
         Desired {
+            local: Default::default(),
             services: vec![Service {
                 name: "one".to_owned(),
                 keys: vec![ServiceKey::v4(VIP.octets(), 80, protocol)],

@@ -8,10 +8,10 @@ use lb_agent::{
     balance::term::Term,
     datapath::{Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource, xdp::Maps},
 };
-use lb_common::{BackendState, Control, Mode, Owner, ServiceKey, backend::mac_word, key};
+use lb_common::{BackendState, Control, Mode, Owner, Route, ServiceKey, backend::mac_word, key};
 use std::{
     mem::offset_of,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -44,6 +44,9 @@ const TAGGED_DEVICE: u32 = 101;
 const DOUBLE_TAGGED_DEVICE: u32 = 102;
 const OTHER_TAGGED_DEVICE: u32 = 103;
 
+/// The last number of the director's own addresses.
+pub const HOST: u8 = 250;
+
 /// A service of the world, known by the last octet of its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
@@ -67,6 +70,11 @@ pub enum Manner {
         family: u8,
         varying_bits: u8,
     },
+    /// With addresses of a family, and a port of the real server, translated; 0: the service's own.
+    Nat {
+        family: u8,
+        port: u16,
+    },
 }
 
 impl Manner {
@@ -75,6 +83,7 @@ impl Manner {
         match self {
             Self::Direct => "dr",
             Self::Tunnel { .. } => "tun",
+            Self::Nat { .. } => "nat",
         }
     }
 }
@@ -119,6 +128,27 @@ const fn tunnel(
         },
         ..service(name, host, real_servers)
     }
+}
+
+const fn nat(
+    name: &'static str,
+    host: u8,
+    family: u8,
+    port: u16,
+    real_servers: RealServers,
+) -> Named {
+    Named {
+        manner: Manner::Nat { family, port },
+        ..service(name, host, real_servers)
+    }
+}
+
+const fn nat4(name: &'static str, host: u8, device: u32) -> Named {
+    nat(name, host, key::IPV4, NAT_PORT, RealServers::One(device))
+}
+
+const fn nat6(name: &'static str, host: u8, device: u32) -> Named {
+    nat(name, host, key::IPV6, NAT_PORT, RealServers::One(device))
 }
 
 const fn owned(name: &'static str, host: u8, owner: u16) -> Named {
@@ -203,6 +233,50 @@ pub const TUN6_NARROW: Named = Named {
 };
 pub const TUN_NARROW_MTU: u32 = 1_500;
 
+/// The port of NAT real servers.
+pub const NAT_PORT: u16 = 8_080;
+pub const NAT4: Named = nat4("nat4", 40, LOOPBACK);
+pub const NAT6: Named = nat6("nat6", 41, LOOPBACK);
+/// Their real servers have the service's port.
+pub const NAT4_PORT: Named = nat("nat4 port", 42, key::IPV4, 0, RealServers::One(OTHER));
+pub const NAT6_PORT: Named = nat("nat6 port", 43, key::IPV6, 0, RealServers::One(OTHER));
+pub const NAT4_TAGGED: Named = nat4("nat4 tagged", 44, TAGGED_DEVICE);
+pub const NAT6_TAGGED: Named = nat6("nat6 tagged", 45, TAGGED_DEVICE);
+pub const NAT4_UNRESOLVED: Named = nat(
+    "nat4 unresolved",
+    46,
+    key::IPV4,
+    NAT_PORT,
+    RealServers::Unresolved,
+);
+pub const NAT6_UNRESOLVED: Named = nat(
+    "nat6 unresolved",
+    47,
+    key::IPV6,
+    NAT_PORT,
+    RealServers::Unresolved,
+);
+pub const NAT4_NO_EGRESS: Named = nat4("nat4 no egress", 48, MUTE);
+pub const NAT6_NO_EGRESS: Named = nat6("nat6 no egress", 49, MUTE);
+/// Their way takes [`NARROW_MTU`] bytes.
+pub const NAT4_NARROW: Named = Named {
+    mtu: NARROW_MTU,
+    ..nat4("nat4 narrow", 50, LOOPBACK)
+};
+pub const NAT6_NARROW: Named = Named {
+    mtu: NARROW_MTU,
+    ..nat6("nat6 narrow", 51, LOOPBACK)
+};
+/// Nobody's here; of the second the address is still on this host.
+pub const NAT4_NOT_OWNED: Named = Named {
+    owner: 1,
+    ..nat4("nat4 not owned", 52, LOOPBACK)
+};
+pub const NAT6_STILL_LOCAL: Named = Named {
+    owner: 2,
+    ..nat6("nat6 still local", 53, LOOPBACK)
+};
+
 /// Every service of the world.
 pub const SERVICES: &[Named] = &[
     WEB,
@@ -234,6 +308,20 @@ pub const SERVICES: &[Named] = &[
     TUN_NO_EGRESS,
     TUN4_NARROW,
     TUN6_NARROW,
+    NAT4,
+    NAT6,
+    NAT4_PORT,
+    NAT6_PORT,
+    NAT4_TAGGED,
+    NAT6_TAGGED,
+    NAT4_UNRESOLVED,
+    NAT6_UNRESOLVED,
+    NAT4_NO_EGRESS,
+    NAT6_NO_EGRESS,
+    NAT4_NARROW,
+    NAT6_NARROW,
+    NAT4_NOT_OWNED,
+    NAT6_STILL_LOCAL,
 ];
 
 /// Slots of the tables: a few more than real servers, and a prime.
@@ -252,7 +340,25 @@ impl Named {
 
     /// Any key by which its id can be found.
     pub fn a_key(self) -> ServiceKey {
-        ServiceKey::v4([10, 0, 0, self.host], self.port, key::TCP)
+        self.keys()[0]
+    }
+
+    /// A virtual address of a family that it serves.
+    pub fn address(self) -> IpAddr {
+        match self.manner {
+            Manner::Nat {
+                family: key::IPV6, ..
+            } => self.v6(),
+            Manner::Direct | Manner::Tunnel { .. } | Manner::Nat { .. } => self.v4(),
+        }
+    }
+
+    /// The port of its first real server.
+    pub fn real_port(self) -> u16 {
+        match self.manner {
+            Manner::Nat { port, .. } if port != 0 => port,
+            Manner::Direct | Manner::Tunnel { .. } | Manner::Nat { .. } => self.port,
+        }
     }
 
     /// The address of its real server number `number`.
@@ -260,18 +366,21 @@ impl Named {
         match self.manner {
             Manner::Tunnel {
                 family: key::IPV6, ..
+            }
+            | Manner::Nat {
+                family: key::IPV6, ..
             } => {
                 let (host, number) = (u16::from(self.host), u16::from(number));
                 Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, host, number).into()
             }
-            Manner::Direct | Manner::Tunnel { .. } => {
+            Manner::Direct | Manner::Tunnel { .. } | Manner::Nat { .. } => {
                 Ipv4Addr::new(10, 1, self.host, number).into()
             }
         }
     }
 
     /// Where its outer headers come from: no bit that varies is set.
-    fn tunnel_source(self) -> Option<TunnelSource> {
+    pub fn tunnel_source(self) -> Option<TunnelSource> {
         let Manner::Tunnel {
             family,
             varying_bits,
@@ -294,9 +403,13 @@ impl Named {
     /// What becomes of `frame` on its way to the first real server, out of a station with this MAC.
     pub fn sent(self, frame: &[u8], from: Mac) -> Vec<u8> {
         let routed = packets::routed(frame, self.real_server_mac(0), from);
-        match self.tunnel_source() {
-            Some(source) => packets::tunnelled(&routed, source, self.real_server(0)),
-            None => routed,
+        match (self.manner, self.tunnel_source()) {
+            (_, Some(source)) => packets::tunnelled(&routed, source, self.real_server(0)),
+            (Manner::Nat { .. }, None) => {
+                let to = SocketAddr::new(self.real_server(0), self.real_port());
+                packets::translated(&routed, packets::End::Destination, to)
+            }
+            (Manner::Direct | Manner::Tunnel { .. }, None) => routed,
         }
     }
 
@@ -324,8 +437,33 @@ impl Named {
         }
     }
 
+    /// What becomes of the datagram in `frame`, of the flow with this hash, where it comes in pieces: `cut` cuts it up as it
+    /// came.
+    pub fn sent_in_pieces(
+        self,
+        frame: &[u8],
+        flow: u32,
+        cut: impl Fn(&[u8]) -> Vec<Vec<u8>>,
+    ) -> Vec<Vec<u8>> {
+        let from = match self == REDIRECTED {
+            true => OTHER_PORT,
+            false => DIRECTOR,
+        };
+        match self.tunnel_source() {
+            Some(source) => cut(&packets::routed(frame, self.real_server_mac(0), from))
+                .iter()
+                .map(|piece| packets::tunnelled_as(piece, flow, source, self.real_server(0)))
+                .collect(),
+            None => cut(&self.sent(frame, from)),
+        }
+    }
+
     fn keys(self) -> Vec<ServiceKey> {
         let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(self.host)).octets();
+        let serves = |family| match self.manner {
+            Manner::Nat { family: own, .. } => own == family,
+            Manner::Direct | Manner::Tunnel { .. } => true,
+        };
         [key::TCP, key::UDP]
             .into_iter()
             .flat_map(|protocol| {
@@ -334,16 +472,21 @@ impl Named {
                     ServiceKey::v6(v6, self.port, protocol),
                 ]
             })
+            .filter(|key| serves(key.family()))
             .collect()
     }
 
     fn desired(self) -> Service {
         let up = RealServer {
             address: self.real_server(0),
-            port: 0,
+            port: match self.manner {
+                Manner::Nat { port, .. } => port,
+                Manner::Direct | Manner::Tunnel { .. } => 0,
+            },
             mode: match self.manner {
                 Manner::Direct => Mode::Dr,
                 Manner::Tunnel { .. } => Mode::Tun,
+                Manner::Nat { .. } => Mode::Nat,
             },
             tunnel_source: self.tunnel_source(),
             weight: 1,
@@ -420,6 +563,7 @@ pub fn desired() -> Desired {
         transmits: true,
     };
     Desired {
+        local: [v4(HOST), v6(HOST)].into(),
         services: SERVICES.iter().copied().map(Named::desired).collect(),
         devices: vec![
             plain(LOOPBACK, DIRECTOR),
@@ -453,4 +597,35 @@ pub fn set_owners(maps: &Arc<Maps>) {
         maps.control
             .store_word(0, offset_of!(Control, owners) + owner * 8, word);
     }
+}
+
+/// Clients whose way back is remembered: behind the interface that packets come from, behind the other one, in a VLAN, and
+/// where it takes [`NARROW_MTU`] bytes.
+pub fn clients(family: u8) -> [IpAddr; 4] {
+    [7, 8, 9, 10].map(|host| match family {
+        key::IPV4 => Ipv4Addr::new(10, 9, 8, host).into(),
+        _ => Ipv6Addr::new(0x2001, 0xdb8, 9, 8, 7, 6, 5, u16::from(host)).into(),
+    })
+}
+
+/// What is remembered of them.
+pub fn routes() -> Vec<(IpAddr, Route)> {
+    let way = |ifindex, from, vlans, mtu| Route {
+        destination: mac_word(CLIENT),
+        source: mac_word(from),
+        ifindex,
+        vlans,
+        mtu,
+        ..Route::default()
+    };
+    let ways = [
+        way(LOOPBACK, DIRECTOR, 0, 0),
+        way(OTHER, OTHER_PORT, 0, 0),
+        way(LOOPBACK, DIRECTOR, u32::from(VLAN), 0),
+        way(LOOPBACK, DIRECTOR, 0, NARROW_MTU),
+    ];
+    [key::IPV4, key::IPV6]
+        .into_iter()
+        .flat_map(|family| clients(family).into_iter().zip(ways))
+        .collect()
 }

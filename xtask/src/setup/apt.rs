@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use super::plan::Package;
 use super::{need_root, step};
 use crate::child;
+use crate::say::say;
 use crate::workspace::find_program;
 
 /// Installs packages. Removes none: a conflict is reported instead.
@@ -170,7 +171,7 @@ impl Drop for ServicesStayOff {
 fn keep_nginx_off() {
     let disabled = child::output(Command::new("update-rc.d").args(["nginx", "disable"])).is_some();
     if disabled {
-        println!(
+        say!(
             "nginx is installed, its system service is off: the lab starts its own (`systemctl enable --now nginx` turns it on)"
         );
     } else {

@@ -15,6 +15,7 @@ use nix::unistd::Uid;
 
 pub use progress::{shown, step};
 
+use crate::say::say;
 use plan::Plan;
 use toolchain::Choice;
 
@@ -27,12 +28,14 @@ pub enum Need {
     Bpffs,
     /// What the network lab runs: nginx, curl, iproute2, ethtool, keepalived.
     Lab,
+    /// What benchmarks compare lb with.
+    Peers,
     /// The guest with Debian's own kernel: QEMU and an image in `target/vm`.
     Vm,
 }
 
 impl Need {
-    /// Everything.
+    /// Everything but what only benchmarks need.
     pub const ALL: [Self; 4] = [Self::Ebpf, Self::Bpffs, Self::Lab, Self::Vm];
 }
 
@@ -49,17 +52,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.check {
         let plan = Plan::survey(&Need::ALL);
         if plan.is_empty() {
-            println!("nothing is missing");
+            say!("nothing is missing");
             return Ok(());
         }
         for line in plan.describe() {
-            println!("missing: {line}");
+            say!("missing: {line}");
         }
         bail!("run `cargo xtask setup` as root to install what is missing");
     }
     ensure(&Need::ALL)?;
-    println!("{}", Choice::find().describe());
-    println!("set-up is complete");
+    say!("{}", Choice::find().describe());
+    say!("set-up is complete");
     Ok(())
 }
 
@@ -70,7 +73,7 @@ pub fn ensure(needs: &[Need]) -> anyhow::Result<()> {
         return Ok(());
     }
     for line in plan.describe() {
-        println!("missing: {line}");
+        say!("missing: {line}");
     }
     if !plan.packages.is_empty() {
         apt::install(&plan.packages)?;

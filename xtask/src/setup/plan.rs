@@ -33,7 +33,7 @@ pub struct Plan {
 type Tool = (&'static str, &'static str);
 
 /// What the lab runs.
-const LAB: [Tool; 7] = [
+const LAB: [Tool; 8] = [
     ("nginx", "nginx"),
     ("curl", "curl"),
     ("ip", "iproute2"),
@@ -41,7 +41,15 @@ const LAB: [Tool; 7] = [
     ("keepalived", "keepalived"),
     ("dnsmasq", "dnsmasq-base"),
     ("smtpd", "opensmtpd"),
+    ("aiosmtpd", "python3-aiosmtpd"),
 ];
+/// What benchmarks measure beside lb.
+const PEERS: [Tool; 3] = [("nft", "nftables"), ("haproxy", "haproxy"), ("wrk", "wrk")];
+/// A module is no program.
+const STREAM_MODULE: (&str, &str) = (
+    "/usr/lib/nginx/modules/ngx_stream_module.so",
+    "libnginx-mod-stream",
+);
 /// What makes and runs the guest's image. The guest sees the host's root, so `modprobe` and `ip` serve inside it too.
 /// QEMU, kernel and busybox are part of the image.
 const VM: [Tool; 3] = [("modprobe", "kmod"), ("xz", "xz-utils"), ("ip", "iproute2")];
@@ -55,6 +63,10 @@ impl Plan {
                 Need::Ebpf => plan.add_toolchain(),
                 Need::Bpffs => plan.bpffs = !bpffs::is_mounted(),
                 Need::Lab => plan.add_tools(&LAB, |name| find_program(name).is_some()),
+                Need::Peers => {
+                    plan.add_tools(&PEERS, |name| find_program(name).is_some());
+                    plan.add_tools(&[STREAM_MODULE], |file| Path::new(file).exists());
+                }
                 Need::Vm => {
                     plan.add_tools(&VM, |name| find_program(name).is_some());
                     plan.image = !image::is_ready();

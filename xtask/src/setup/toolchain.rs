@@ -17,6 +17,7 @@ use anyhow::{Context, bail};
 
 use super::step;
 use crate::child;
+use crate::say::say;
 use crate::workspace::{self, find_program};
 
 /// The name that Debian's compiler gets in rustup.
@@ -161,7 +162,7 @@ pub fn prepare() -> anyhow::Result<()> {
     fs::create_dir_all(workspace::tools()).context("create target/tools")?;
     fs::write(record_file(), choice.record())
         .with_context(|| format!("write {}", record_file().display()))?;
-    println!("{}", choice.describe());
+    say!("{}", choice.describe());
     Ok(())
 }
 

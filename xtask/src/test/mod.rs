@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 
+use crate::say::say;
 use crate::setup;
 use layer::{Build, Layer};
 use skips::Allowed;
@@ -48,7 +49,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut total = Tally::default();
     let mut summary = Vec::new();
     for layer in layers {
-        println!("== {layer}: {}", layer.about());
+        say!("== {layer}: {}", layer.about());
         let started = Instant::now();
         let tally = layer.run(&build, &allowed)?;
         summary.push(format!(
@@ -57,11 +58,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         ));
         total.add(tally);
     }
-    println!();
+    say!("");
     for line in summary {
-        println!("{line}");
+        say!("{line}");
     }
-    println!("{total}");
+    say!("{total}");
     if total.failed > 0 {
         bail!(
             "{} failed: the lines above say which",

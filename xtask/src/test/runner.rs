@@ -12,6 +12,7 @@ use super::layer::{Layer, PACKET};
 use super::skips::{Allowed, LOG_VARIABLE, parse_log};
 use super::tally::{Results, Tally};
 use crate::child::{self, End, Event, Lines, Pipe};
+use crate::say::say;
 use crate::vm::guest::{Finish, Guest, SHARE, Share};
 use crate::{vm, workspace};
 
@@ -46,7 +47,7 @@ impl Outcome {
         }
         let mut tally = allowed.judge(self.results, &parse_log(&self.skips));
         for trouble in self.troubles {
-            println!("failed: {trouble}");
+            say!("failed: {trouble}");
             tally.failed += 1;
         }
         tally

@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 use anyhow::Context;
 
 use super::tally::{Results, Tally};
+use crate::say::say;
 use crate::workspace;
 
 /// Names the file to which tests append.
@@ -51,16 +52,17 @@ impl Allowed {
         let (with_leave, without): (Vec<&Skip>, Vec<&Skip>) =
             skips.iter().partition(|skip| self.0.contains(&skip.name));
         for skip in &with_leave {
-            println!("skipped: {}: {}", skip.name, skip.reason);
+            say!("skipped: {}: {}", skip.name, skip.reason);
         }
         for skip in &without {
-            println!(
+            say!(
                 "failed, for it was skipped and tests/SKIPS.md does not list it: {}: {}",
-                skip.name, skip.reason
+                skip.name,
+                skip.reason
             );
         }
         if results.ignored > 0 {
-            println!(
+            say!(
                 "failed, for they are ignored: {} tests; a test that cannot run must say why",
                 results.ignored
             );

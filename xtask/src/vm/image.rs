@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use super::cpio::Archive;
 use super::qemu;
 use super::unpack::unpack;
+use crate::say::say;
 use crate::setup::{apt, step};
 use crate::{child, workspace};
 
@@ -105,7 +106,7 @@ pub fn build() -> anyhow::Result<()> {
         .context("write target/vm/initrd.cpio")?;
     fs::write(ready_file(), format!("{release}\n{}", fingerprint()))
         .context("write target/vm/ready")?;
-    println!("guest: Debian's kernel {release} in target/vm");
+    say!("guest: Debian's kernel {release} in target/vm");
     Ok(())
 }
 

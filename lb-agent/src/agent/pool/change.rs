@@ -1,9 +1,14 @@
 //! What happened to a real server or a service, for the log and for who wants to be told.
 
 use crate::{
-    config,
+    config::{self, MailEvent},
+    mail,
     notify::Notice,
     script::{Runner, Script, ScriptError},
+};
+use std::{
+    collections::VecDeque,
+    time::{Instant, SystemTime},
 };
 
 /// Something that is another than before.
@@ -23,6 +28,28 @@ pub struct Change {
     pub reason: String,
     /// Commands to be run, in this order.
     pub commands: Vec<Script>,
+}
+
+/// Changes that are remembered.
+const HISTORY: usize = 8;
+
+/// The last changes of one, the latest last.
+#[derive(Debug, Default)]
+pub struct History(VecDeque<(Instant, Change)>);
+
+impl History {
+    /// One more.
+    pub fn push(&mut self, at: Instant, change: Change) {
+        if self.0.len() == HISTORY {
+            self.0.pop_front();
+        }
+        self.0.push_back((at, change));
+    }
+
+    /// All that are remembered.
+    pub fn iter(&self) -> impl Iterator<Item = &(Instant, Change)> {
+        self.0.iter()
+    }
 }
 
 /// Commands for one who is up or down.
@@ -96,6 +123,27 @@ impl UpDown {
 }
 
 impl Change {
+    /// What is told by mail; `None`: another weight alone is not worth one.
+    pub fn mail(&self, at: SystemTime) -> Option<mail::Event> {
+        if self.old == self.new {
+            return None;
+        }
+        let Self { service, new, .. } = self;
+        let (about, what) = match &self.real_server {
+            Some(real_server) => (
+                MailEvent::RealServer,
+                format!("real server {real_server} of service {service} is {new}"),
+            ),
+            None => (MailEvent::Service, format!("service {service} is {new}")),
+        };
+        Some(mail::Event {
+            about,
+            at,
+            what,
+            reason: self.reason.clone(),
+        })
+    }
+
     /// What its commands are told: by arguments the service and the real server, by the environment all of it.
     pub fn notices(self, router_id: &str) -> impl Iterator<Item = Notice> {
         let kind = if self.real_server.is_some() {

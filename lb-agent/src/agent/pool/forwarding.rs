@@ -7,7 +7,7 @@ use crate::{
     network::{self, NextHops},
 };
 use ipnet::IpNet;
-use lb_common::{BackendState, Mode, Tenure};
+use lb_common::{BackendState, Mode};
 use std::net::IpAddr;
 
 /// How packets get to real servers that are other hosts.
@@ -15,6 +15,8 @@ use std::net::IpAddr;
 pub enum Forwarding {
     /// By MAC address.
     Direct,
+    /// To its own address and port; its replies pass here.
+    Translation,
     /// Inside another packet.
     Tunnel {
         /// As configured.
@@ -33,18 +35,21 @@ pub struct Receiver {
     pub weight: u16,
     /// What health says.
     pub state: BackendState,
-    /// What becomes of its flows, as far as the operator says.
-    pub tenure: Tenure,
+    /// What is wished for its flows: that they stay (until then, where that is said), are held for a while should it come
+    /// back, or are released.
+    pub term: Term,
 }
 
 impl Forwarding {
-    /// That of a service.
-    pub fn of(service: &config::Service) -> Self {
+    /// That of a service; `None`: its packets are the host's own business.
+    pub fn of(service: &config::Service) -> Option<Self> {
         match service.mode {
-            config::Mode::Tun => Self::Tunnel {
+            config::Mode::Tun => Some(Self::Tunnel {
                 source: service.tun_source,
-            },
-            config::Mode::Dr | config::Mode::Nat | config::Mode::Local => Self::Direct,
+            }),
+            config::Mode::Nat => Some(Self::Translation),
+            config::Mode::Dr => Some(Self::Direct),
+            config::Mode::Local => None,
         }
     }
 
@@ -52,6 +57,7 @@ impl Forwarding {
     pub fn desired(self, to: Receiver, next_hops: &NextHops) -> RealServer {
         let mode = match self {
             Self::Direct => Mode::Dr,
+            Self::Translation => Mode::Nat,
             Self::Tunnel { .. } => Mode::Tun,
         };
         let (mode, next_hop, own_address) = match next_hops.get(&to.address) {
@@ -76,7 +82,7 @@ impl Forwarding {
                 .filter(|source| source.addr().is_ipv4() == to.address.is_ipv4())
                 .map(TunnelSource::within)
                 .or(own_address.map(TunnelSource::fixed)),
-            Self::Direct | Self::Tunnel { .. } => None,
+            Self::Direct | Self::Translation | Self::Tunnel { .. } => None,
         };
         // Nobody could answer a packet from nowhere.
         let next_hop = if mode == Mode::Tun && tunnel_source.is_none() {
@@ -91,10 +97,7 @@ impl Forwarding {
             tunnel_source,
             weight: to.weight,
             state: to.state,
-            term: Term {
-                tenure: to.tenure,
-                until_s: None,
-            },
+            term: to.term,
             next_hop,
         }
     }

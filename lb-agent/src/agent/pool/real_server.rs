@@ -2,24 +2,21 @@
 
 use super::{
     PoolError,
-    change::{Change, Commands, UpDown},
+    change::{Change, Commands, History, UpDown},
     forwarding::Receiver,
     targets::Targets,
+    word::{Stance, Word},
 };
 use crate::{
-    balance::{Ramp, ramp},
-    config,
+    balance::{Ramp, ramp, term::Term},
+    config::{self, OnFailure},
     health::{Event, State, Target},
 };
 use lb_common::{BackendState, Tenure};
 use std::{
-    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
-
-/// Changes that are remembered.
-const HISTORY: usize = 8;
 
 /// A real server of a service.
 #[derive(Debug)]
@@ -34,6 +31,10 @@ pub struct PoolRealServer {
     pub found_weight: Option<u16>,
     /// What the operator has said, which goes before all.
     pub word: Word,
+    /// Its state is an earlier life's.
+    is_inherited: bool,
+    /// It was to be drained, and has been.
+    is_drained: bool,
     /// What health says.
     pub state: BackendState,
     /// Why, in words.
@@ -41,37 +42,14 @@ pub struct PoolRealServer {
     /// Since when it is what it is, if anything has changed in this life of the agent.
     pub since: Option<Instant>,
     /// The last changes, the latest last.
-    pub history: VecDeque<(Instant, Change)>,
+    pub history: History,
     /// Its check; `None`: always up.
     pub target: Option<Target>,
     /// Its way back.
     ramp: Option<Ramp>,
     slow_start: Duration,
+    on_failure: OnFailure,
     commands: UpDown,
-}
-
-/// What the operator has said about a real server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Word {
-    /// It gets nothing.
-    pub is_disabled: bool,
-    /// Its weight, in place of any other.
-    pub weight: Option<u16>,
-}
-
-impl Word {
-    /// In words, such as "disabled, weight 5".
-    pub fn in_words(self) -> String {
-        let Self {
-            is_disabled,
-            weight,
-        } = self;
-        let able = if is_disabled { "disabled" } else { "enabled" };
-        match weight {
-            Some(weight) => format!("{able}, weight {weight}"),
-            None => format!("{able}, weight as configured"),
-        }
-    }
 }
 
 impl PoolRealServer {
@@ -96,18 +74,26 @@ impl PoolRealServer {
             configured_weight: real_server.weight,
             found_weight: None,
             word: Word::default(),
+            is_inherited: false,
+            is_drained: false,
             state,
             reason: reason.to_owned(),
             since: None,
-            history: VecDeque::new(),
+            history: History::default(),
             target,
             ramp: None,
             slow_start: service.slow_start,
+            on_failure: real_server.on_failure,
             commands: commands.map_err(|source| PoolError::Notify {
                 service: service.name.clone(),
                 source,
             })?,
         })
+    }
+
+    /// Whether its state has been found out, in this life or an earlier one, and not presumed.
+    pub fn is_known(&self) -> bool {
+        self.since.is_some() || self.is_inherited
     }
 
     /// Address, with its port if it has one of its own.
@@ -120,10 +106,12 @@ impl PoolRealServer {
 
     /// What it is called: the operator's word goes before health's.
     pub fn state_name(&self) -> &'static str {
-        match self.state {
-            _ if self.word.is_disabled => "disabled",
-            BackendState::Up => "up",
-            BackendState::Down => "down",
+        match (self.word.stance, self.state) {
+            (Stance::Disabled, _) => "disabled",
+            (Stance::Draining { .. }, _) if self.is_drained => "drained",
+            (Stance::Draining { .. }, _) => "draining",
+            (Stance::Enabled, BackendState::Up) => "up",
+            (Stance::Enabled, BackendState::Down) => "down",
         }
     }
 
@@ -136,7 +124,7 @@ impl PoolRealServer {
     /// What it adds to the weight that lives.
     pub fn live_weight(&self) -> u16 {
         match self.state {
-            BackendState::Up if !self.word.is_disabled => self.weight(),
+            BackendState::Up if self.word.stance.serves() => self.weight(),
             BackendState::Up | BackendState::Down => 0,
         }
     }
@@ -173,6 +161,10 @@ impl PoolRealServer {
             State::Unknown => return None,
         };
         let was_down = self.state == BackendState::Down;
+        if let Some(target) = &mut self.target {
+            // Where its checks are suspended for a while, they go on from here.
+            target.initial = event.state;
+        }
         self.changed(service, &event.reason, now, |own| {
             own.state = state;
             own.found_weight = event.weight;
@@ -186,13 +178,25 @@ impl PoolRealServer {
     /// Takes in what the operator says.
     pub(super) fn on_word(&mut self, service: &str, word: Word, now: Instant) -> Option<Change> {
         let reason = format!("the operator says: {}", word.in_words());
-        let was_disabled = self.word.is_disabled;
+        let served = self.word.stance.serves();
         self.changed(service, &reason, now, |own| {
             own.word = word;
-            if was_disabled && !word.is_disabled {
+            own.is_drained = false;
+            if !served && word.stance.serves() {
                 own.ramp = Ramp::new(now, own.slow_start);
             }
         })
+    }
+
+    /// Takes in that it was drained, of which one that is not to be drained takes no notice.
+    pub(super) fn on_drained(
+        &mut self,
+        service: &str,
+        reason: &str,
+        now: Instant,
+    ) -> Option<Change> {
+        let drains = self.word.stance.drains();
+        self.changed(service, reason, now, |own| own.is_drained = drains)
     }
 
     /// What an earlier life knew, before anything is checked.
@@ -205,6 +209,7 @@ impl PoolRealServer {
             return;
         };
         target.initial = initial;
+        self.is_inherited = true;
         self.state = state;
         self.reason = format!(
             "{} before the agent was restarted, not checked since",
@@ -245,24 +250,30 @@ impl PoolRealServer {
                 self.commands.when(is_up)
             },
         };
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back((now, change.clone()));
+        self.history.push(now, change.clone());
         Some(change)
     }
 
     /// As packets may go to it.
     pub(super) fn receiver(&self) -> Receiver {
+        let (mut weight, mut tenure, mut until_s) = (self.weight(), Tenure::Keeps, None);
+        if self.state == BackendState::Down {
+            match self.on_failure {
+                OnFailure::Remove => tenure = Tenure::Holds,
+                OnFailure::Drain => weight = 0,
+            }
+        }
+        match self.word.stance {
+            Stance::Enabled => {}
+            Stance::Draining { until_s: deadline } => (weight, until_s) = (0, deadline),
+            Stance::Disabled => tenure = Tenure::Released,
+        }
         Receiver {
             address: self.address,
             port: self.port,
-            weight: self.weight(),
+            weight,
             state: self.state,
-            tenure: match self.word.is_disabled {
-                true => Tenure::Released,
-                false => Tenure::Keeps,
-            },
+            term: Term { tenure, until_s },
         }
     }
 }

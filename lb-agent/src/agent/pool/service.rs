@@ -2,22 +2,25 @@
 
 use super::{
     PoolError,
-    change::{Change, Commands, UpDown},
+    change::{Change, Commands, History, UpDown},
     forwarding::{Forwarding, Receiver},
     real_server::PoolRealServer,
     targets::Targets,
 };
 use crate::{
-    agent::ownership,
-    balance::{self, Member, Quorum, TableSize, ramp},
+    agent::ownership::{self, Held},
+    balance::{self, Member, Quorum, TableSize, ramp, term::Term},
     config::{self, Endpoint, Listen, Protocol, Scheduler},
     control::status::PersistenceStatus,
     datapath::{FlowRules, RealServer, Service, Share},
     model::Idle,
     network::NextHops,
 };
-use lb_common::{BackendState, Method, Scheduling, ServiceKey, Tenure, key, load::Limits};
+use lb_common::{
+    BackendState, Method, Scheduling, ServiceKey, control::ALWAYS_OWNED, key, load::Limits,
+};
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -38,12 +41,18 @@ pub struct PoolService {
     pub keys: Vec<ServiceKey>,
     /// The ownership words that govern them, in the same order.
     pub owners: Vec<u16>,
+    /// The ownership words of its addresses.
+    governed_by: BTreeSet<u16>,
+    suspends_checks: bool,
     /// Its real servers, in the configuration's order.
     pub real_servers: Vec<PoolRealServer>,
+    /// When it was up and down.
+    pub history: History,
     /// Who serves while it is down.
     pub sorry_server: Option<Endpoint>,
     pub(super) table_size: TableSize,
-    forwarding: Forwarding,
+    /// `None`: it is checked and counted, and never forwarded.
+    forwarding: Option<Forwarding>,
     flows: FlowRules,
     limits: Vec<Limits>,
     quorum: Quorum,
@@ -73,7 +82,13 @@ impl PoolService {
             let key = service_key(address, service.protocol)?;
             Some((key, ownership::owner_of(address.ip(), service, vrrp)))
         };
-        let (keys, owners) = listen.iter().filter_map(governed).unzip();
+        let forwarding = Forwarding::of(service);
+        let (keys, owners) = match forwarding {
+            Some(_) => listen.iter().filter_map(governed).unzip(),
+            None => (Vec::new(), Vec::new()),
+        };
+        let owner_of = |address: &SocketAddr| ownership::owner_of(address.ip(), service, vrrp);
+        let governed_by = listen.iter().map(owner_of).collect();
         let table_size =
             TableSize::try_from(service.table_size).map_err(|source| PoolError::TableSize {
                 service: service.name.clone(),
@@ -96,9 +111,12 @@ impl PoolService {
             protocol: service.protocol,
             scheduler: service.scheduler,
             real_servers: real_servers.collect::<Result<_, _>>()?,
+            history: History::default(),
             sorry_server: service.sorry_server,
             table_size,
-            forwarding: Forwarding::of(service),
+            forwarding,
+            governed_by,
+            suspends_checks: service.suspend_checks_in_backup,
             flows: flow_rules(service),
             limits: service
                 .real_servers
@@ -112,6 +130,23 @@ impl PoolService {
             })?,
             table: CachedTable::default(),
         })
+    }
+
+    /// One of its real servers, by the name that the status has for it.
+    pub fn real_server(&self, name: &str) -> Option<&PoolRealServer> {
+        let mut real_servers = self.real_servers.iter();
+        real_servers.find(|known| known.display_address() == name)
+    }
+
+    /// Whether packets are forwarded for it.
+    pub fn is_forwarded(&self) -> bool {
+        self.forwarding.is_some()
+    }
+
+    /// Whether it is checked while these ownership words are held here.
+    pub fn is_checked(&self, held: &Held) -> bool {
+        let is_here = |word: &u16| *word == ALWAYS_OWNED || held.contains(word);
+        !self.suspends_checks || self.governed_by.iter().any(is_here)
     }
 
     /// Whether enough of it lives.
@@ -137,13 +172,14 @@ impl PoolService {
         self.quorum.in_words(self.live_weight())
     }
 
-    /// What was judged before more was known is of no interest.
-    pub(super) fn forget_quorum(&mut self) {
+    /// Judges as if for the first time: what was judged before more was known is of no interest.
+    pub(super) fn judge_anew(&mut self) {
         self.quorum.forget();
+        self.quorum.judge(self.live_weight());
     }
 
     /// Judges whether enough of it lives now.
-    pub(super) fn judge(&mut self) -> Option<Change> {
+    pub(super) fn judge(&mut self, now: Instant) -> Option<Change> {
         let is_up = self.quorum.judge(self.live_weight())?;
         let (old, new) = if is_up {
             ("down", "up")
@@ -155,7 +191,7 @@ impl PoolService {
             Some(sorry) => format!("; the sorry server {sorry} stands in"),
             None => String::new(),
         };
-        Some(Change {
+        let change = Change {
             service: self.name.clone(),
             real_server: None,
             old,
@@ -163,7 +199,9 @@ impl PoolService {
             weight: None,
             reason: self.quorum_in_words() + &stands_in,
             commands: self.commands.when(is_up),
-        })
+        };
+        self.history.push(now, change.clone());
+        Some(change)
     }
 
     /// When something changes by itself.
@@ -261,6 +299,21 @@ impl PoolService {
         shares
     }
 
+    /// Whether replies of its real servers pass here.
+    pub(super) fn translates(&self) -> bool {
+        matches!(self.forwarding, Some(Forwarding::Translation))
+    }
+
+    /// Entries of the service table that it takes: its listen addresses, each address by itself, and what replies are
+    /// known by.
+    pub(super) fn entries(&self) -> u32 {
+        let replies = match self.translates() {
+            true => self.keys.len() * self.addresses().count(),
+            false => 0,
+        };
+        (self.keys.len() * 2 + replies) as u32
+    }
+
     /// How packets would go to a real server at `address`, whether it has that one still or not.
     pub(super) fn way_to(&self, address: IpAddr, next_hops: &NextHops) -> RealServer {
         let receiver = Receiver {
@@ -268,9 +321,14 @@ impl PoolService {
             port: None,
             weight: 0,
             state: BackendState::Up,
-            tenure: Tenure::Keeps,
+            term: Term::default(),
         };
-        self.forwarding.desired(receiver, next_hops)
+        self.way(receiver, next_hops)
+    }
+
+    fn way(&self, to: Receiver, next_hops: &NextHops) -> RealServer {
+        let forwarding = self.forwarding.unwrap_or(Forwarding::Direct);
+        forwarding.desired(to, next_hops)
     }
 
     pub(super) fn desired(&mut self, next_hops: &NextHops, now: Instant) -> Service {
@@ -288,9 +346,8 @@ impl PoolService {
             port: sorry.port,
             weight: 1,
             state: BackendState::Up,
-            tenure: Tenure::Keeps,
+            term: Term::default(),
         });
-        let forwarding = self.forwarding;
         Service {
             name: self.name.clone(),
             keys: self.keys.clone(),
@@ -300,7 +357,7 @@ impl PoolService {
             flows: self.flows,
             real_servers: own
                 .chain(sorry)
-                .map(|receiver| forwarding.desired(receiver, next_hops))
+                .map(|receiver| self.way(receiver, next_hops))
                 .collect(),
         }
     }

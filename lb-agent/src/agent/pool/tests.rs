@@ -1,7 +1,18 @@
 use super::*;
-use crate::{config, datapath::NextHop, health::State, network};
+use crate::{
+    config,
+    datapath::NextHop,
+    health::{State, Timing},
+    network,
+};
 use lb_common::Mode;
-use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 mod life;
 
@@ -41,7 +52,7 @@ fn pool() -> Pool {
     pool_of(CONFIG)
 }
 
-fn pool_of(text: &str) -> Pool {
+pub fn pool_of(text: &str) -> Pool {
     let directory = std::env::temp_dir().join(format!(
         "lb-pool-{}-{:?}",
         std::process::id(),
@@ -70,7 +81,12 @@ fn event(target: &Target, state: State) -> Event {
 
 /// How many slots each real server of the first service owns.
 fn shares(pool: &mut Pool) -> Vec<usize> {
-    let desired = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
+    let desired = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     let web = &desired.services[0];
     (0..web.real_servers.len() as u32)
         .map(|owner| web.table.iter().filter(|&&slot| slot == owner).count())
@@ -90,7 +106,12 @@ fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
     let mut pool = pool();
     let target = pool.targets()[1].clone();
     let before = pool
-        .desired(&NextHops::new(), Vec::new(), Instant::now())
+        .desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now(),
+        )
         .services[0]
         .table
         .clone();
@@ -113,8 +134,13 @@ fn a_dead_real_server_leaves_the_table_and_comes_back_with_the_same_slots() {
         1
     );
     assert_eq!(
-        pool.desired(&NextHops::new(), Vec::new(), Instant::now())
-            .services[0]
+        pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now()
+        )
+        .services[0]
             .table,
         before
     );
@@ -127,8 +153,13 @@ fn with_every_real_server_dead_the_table_is_empty() {
         let _ = pool.on_health(&event(&target, State::Down), Instant::now());
     }
     assert!(
-        pool.desired(&NextHops::new(), Vec::new(), Instant::now())
-            .services[0]
+        pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now()
+        )
+        .services[0]
             .table
             .is_empty()
     );
@@ -148,8 +179,18 @@ fn a_result_of_a_target_that_is_gone_changes_nothing() {
 #[test]
 fn an_unchanged_table_is_the_same_memory() {
     let mut pool = pool();
-    let first = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
-    let second = pool.desired(&NextHops::new(), Vec::new(), Instant::now());
+    let first = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
+    let second = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     assert!(Arc::ptr_eq(
         &first.services[0].table,
         &second.services[0].table
@@ -186,7 +227,12 @@ fn next_hops_become_frames_or_the_host_itself_or_nothing_yet() {
             },
         ),
     ]);
-    let desired = pool.desired(&next_hops, Vec::new(), Instant::now());
+    let desired = pool.desired(
+        &next_hops,
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
     let ways: Vec<_> = desired.services[0]
         .real_servers
         .iter()
@@ -243,8 +289,13 @@ fn a_real_server_that_two_services_check_in_the_same_way_is_checked_once() {
         ["web 192.0.2.21:80", "dns 192.0.2.21"]
     );
     assert!(
-        pool.desired(&NextHops::new(), Vec::new(), Instant::now())
-            .services[1]
+        pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now()
+        )
+        .services[1]
             .table
             .is_empty()
     );
@@ -272,6 +323,85 @@ fn checks_that_differ_in_anything_are_made_apart() {
         );
         assert_eq!(pool_of(&text).targets().len(), 4, "{other}");
     }
+}
+
+#[test]
+fn every_key_of_a_check_reaches_what_is_made_of_it() {
+    let keys = "check = { tcp = {}, interval = \"7s\", timeout = \"3s\", fall = 4, rise = 5, retry_interval = \"2s\", \
+        address = \"192.0.2.99\", port = 81, source_address = \"192.0.2.1\" }\n";
+    let text = CONFIG.replace(
+        "address = \"192.0.2.21\"\n",
+        &format!("address = \"192.0.2.21\"\n{keys}"),
+    );
+    let pool = pool_of(&text);
+    let target = pool.services()[1].real_servers[0].target.clone();
+    let spec = target.expect("it is checked").spec;
+    let seconds = Duration::from_secs;
+    let count = |count| NonZeroU32::new(count).expect("a count");
+    let timing = Timing {
+        interval: seconds(7),
+        timeout: seconds(3),
+        fall: count(4),
+        rise: count(5),
+        retry_interval: seconds(2),
+    };
+    assert_eq!(spec.timing, timing);
+    let address = |last| IpAddr::from([192, 0, 2, last]);
+    assert_eq!(
+        (spec.probe.address, spec.probe.port, spec.probe.source),
+        (address(99), 81, Some(address(1)))
+    );
+}
+
+#[test]
+fn a_local_service_is_checked_and_counted_and_the_data_plane_knows_nothing_of_it() {
+    let text = CONFIG.replacen("mode = \"dr\"", "mode = \"local\"", 1);
+    let mut pool = pool_of(&text);
+    assert_eq!(pool.targets().len(), 3);
+    let desired = pool.desired(
+        &NextHops::new(),
+        Vec::new(),
+        &HostAddresses::default(),
+        Instant::now(),
+    );
+    let names: Vec<&str> = desired.services.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["dns"]);
+    assert_eq!(pool.addresses(), [IpAddr::from([192, 0, 2, 21])]);
+    assert_eq!(pool.demand().backends, 1);
+    assert!(pool.services()[0].keys.is_empty());
+    assert!(pool.enough()["web"]);
+    for target in pool.targets() {
+        let _ = pool.on_health(&event(&target, State::Down), Instant::now());
+    }
+    assert!(!pool.enough()["web"]);
+    let history: Vec<&str> = pool.services()[0]
+        .history
+        .iter()
+        .map(|(_, change)| change.new)
+        .collect();
+    assert_eq!(history, ["down"]);
+}
+
+#[test]
+fn checks_are_suspended_where_no_address_of_the_service_is_held_and_go_on_from_what_they_found() {
+    let vrrp = "[[vrrp]]\nname = \"VI_1\"\ninterface = \"eth0\"\nvirtual_router_id = 51\naddresses = [\"192.0.2.10/24\"]\n";
+    let text = CONFIG.replacen(
+        "mode = \"dr\"",
+        "mode = \"dr\"\nvrrp = \"VI_1\"\nsuspend_checks_in_backup = true",
+        1,
+    );
+    let mut pool = pool_of(&format!("{vrrp}{text}"));
+    let held = Held::from([super::super::ownership::owner_number(0)]);
+    assert_eq!(pool.targets_while(&Held::new()).len(), 0);
+    assert_eq!(pool.targets_while(&held).len(), 3);
+    let target = pool.targets()[0].clone();
+    let _ = pool.on_health(&event(&target, State::Down), Instant::now());
+    let states: Vec<State> = pool
+        .targets_while(&held)
+        .iter()
+        .map(|target| target.initial)
+        .collect();
+    assert_eq!(states, [State::Down, State::Up, State::Up]);
 }
 
 #[test]

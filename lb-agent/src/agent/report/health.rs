@@ -1,7 +1,7 @@
 //! What the status says of a real server's checks and of what has happened to it.
 
 use crate::{
-    agent::pool::PoolRealServer,
+    agent::pool::History,
     control::status::{ChangeStatus, CheckStatus},
     health::{Outcome, State, Status},
 };
@@ -25,7 +25,12 @@ pub(super) fn check(status: Status, now: Instant) -> CheckStatus {
             .last
             .as_ref()
             .map_or(0.0, |run| run.took.as_secs_f64() * 1000.0),
+        late_ms: status
+            .last
+            .as_ref()
+            .map_or(0.0, |run| run.late.as_secs_f64() * 1000.0),
         ago_s: status.last.as_ref().map(|run| seconds_since(run.at)),
+        runs: status.runs,
         failures: status.failures,
         next_ms: next.and_then(|ms| u64::try_from(ms).ok()),
         last: status
@@ -44,9 +49,9 @@ fn in_words(outcome: Outcome) -> String {
     }
 }
 
-/// Its last changes.
-pub(super) fn history(real_server: &PoolRealServer, now: Instant) -> Vec<ChangeStatus> {
-    let changes = real_server.history.iter().map(|(at, change)| ChangeStatus {
+/// The last changes.
+pub(super) fn history(history: &History, now: Instant) -> Vec<ChangeStatus> {
+    let changes = history.iter().map(|(at, change)| ChangeStatus {
         ago_s: now.saturating_duration_since(*at).as_secs(),
         old: change.old.to_owned(),
         new: change.new.to_owned(),

@@ -16,13 +16,20 @@ fn server(number: u8, state: BackendState, weight: u16) -> RealServer {
         tunnel_source: None,
         weight,
         state,
-        term: Term::default(),
+        term: Term {
+            tenure: match state {
+                BackendState::Up => Tenure::Keeps,
+                BackendState::Down => Tenure::Holds,
+            },
+            until_s: None,
+        },
         next_hop: NextHop::Unresolved,
     }
 }
 
 fn desired(real_servers: &[RealServer]) -> Desired {
     Desired {
+        local: Default::default(),
         services: vec![Service {
             name: "web".to_owned(),
             keys: Vec::new(),
@@ -120,4 +127,48 @@ fn a_dead_server_that_is_removed_goes_when_it_is_released() {
     told(&mut terms, &[server(1, BackendState::Down, 1)], 100);
     assert_eq!(told(&mut terms, &[], 101), [(1, Tenure::Holds, Some(105))]);
     assert_eq!(told(&mut terms, &[], 105), []);
+}
+
+#[test]
+fn a_dead_server_that_is_to_be_drained_keeps_its_flows_for_the_drain_timeout() {
+    let mut terms = terms();
+    let mut down = server(1, BackendState::Down, 0);
+    down.term = Term::default();
+    told(&mut terms, &[server(1, BackendState::Up, 1)], 100);
+    let down = [down];
+    assert_eq!(
+        told(&mut terms, &down, 100),
+        [(1, Tenure::Keeps, Some(1_000))]
+    );
+    assert_eq!(
+        told(&mut terms, &down, 1_000),
+        [(1, Tenure::Released, None)]
+    );
+    assert_eq!(
+        told(&mut terms, &[server(1, BackendState::Up, 1)], 1_001),
+        [(1, Tenure::Keeps, None)]
+    );
+}
+
+#[test]
+fn the_deadline_of_a_drain_may_be_another_and_may_be_changed() {
+    let mut terms = terms();
+    told(&mut terms, &[server(1, BackendState::Up, 1)], 100);
+    let mut until = |until_s: Option<u64>, now_s| {
+        let mut drained = server(1, BackendState::Up, 0);
+        drained.term.until_s = until_s;
+        told(&mut terms, &[drained], now_s)
+    };
+    assert_eq!(until(Some(160), 100), [(1, Tenure::Keeps, Some(160))]);
+    assert_eq!(until(Some(200), 120), [(1, Tenure::Keeps, Some(200))]);
+    assert_eq!(until(None, 130), [(1, Tenure::Keeps, Some(200))]);
+    assert_eq!(until(Some(140), 140), [(1, Tenure::Released, None)]);
+    assert_eq!(until(Some(900), 150), [(1, Tenure::Released, None)]);
+    assert_eq!(
+        terms.term("web", IpAddr::from([10, 0, 0, 1]), 80),
+        Some(Term {
+            tenure: Tenure::Released,
+            until_s: None
+        })
+    );
 }

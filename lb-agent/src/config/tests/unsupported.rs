@@ -67,6 +67,12 @@ mode = "tun"
 tun_source = "10.9.0.0/16"
 [[service.real_server]]
 address = "10.0.0.1"
+[[service]]
+name = "translated"
+listen = ["192.0.2.12:80"]
+mode = "nat"
+[[service.real_server]]
+address = "10.0.0.1:8080"
 "#;
 
 fn loaded(text: &str) -> Result<Loaded, Report> {
@@ -130,7 +136,6 @@ fn each_key_of_a_service_that_is_not_built_is_refused_at_its_place() {
         ("protocol = \"sctp\"", "SCTP"),
         ("scheduler = \"lblc\"", "IPVS"),
         ("datapath = \"ipvs\"", "IPVS"),
-        ("suspend_checks_in_backup = true", "suspending"),
     ] {
         let text = BUILT
             .replace("datapath = \"xdp_native\"\n", "")
@@ -138,36 +143,35 @@ fn each_key_of_a_service_that_is_not_built_is_refused_at_its_place() {
         let text = text.replacen("mode = \"dr\"\n", &format!("mode = \"dr\"\n{key}\n"), 1);
         refused(&text, key, what);
     }
-    for (mode, port) in [("nat", ":8080"), ("local", "")] {
-        let written = format!("mode = \"{mode}\"");
-        let text = BUILT.replacen("mode = \"dr\"", &written, 1);
-        refused(
-            &text.replacen("10.0.0.1:80", &format!("10.0.0.1{port}"), 1),
-            &written,
-            mode,
-        );
+    for (key, what) in [
+        ("source = \"masquerade\"", "masquerading"),
+        ("nat_direct = [\"10.0.0.0/8\"]", "leaves alone"),
+    ] {
+        let written = format!("mode = \"nat\"\n{key}\n");
+        refused(&BUILT.replacen("mode = \"nat\"\n", &written, 1), key, what);
     }
+    let every_port = "listen = [\"192.0.2.12:0\"]";
+    let text = BUILT.replacen("listen = [\"192.0.2.12:80\"]", every_port, 1);
+    refused(&text, every_port, "every port");
+    // Who would a reply of 10.0.0.1:8080 be from?
+    let twice = "address = \"10.0.0.1:8080\" # again";
+    let text = format!(
+        "{BUILT}[[service]]\nname = \"other\"\nlisten = [\"192.0.2.13:80\"]\nmode = \"nat\"\n\
+         [[service.real_server]]\n{twice}\n"
+    );
+    refused(&text, twice, "192.0.2.12:80 and 192.0.2.13:80");
 }
 
 #[test]
 fn each_key_of_a_real_server_that_is_not_built_is_refused_at_its_place() {
-    for (key, what) in [
-        ("on_failure = \"drain\"", "draining"),
-        ("check.via = \"vip\"", "virtual address"),
-    ] {
-        let text = BUILT.replace("weight = 65535\n", &format!("weight = 65535\n{key}\n"));
-        refused(&text, key, what);
-    }
+    let key = "check.via = \"vip\"";
+    let text = BUILT.replace("weight = 65535\n", &format!("weight = 65535\n{key}\n"));
+    refused(&text, key, "virtual address");
 }
 
 #[test]
 fn each_table_that_is_not_built_is_refused_at_its_place() {
     for (table, written, what) in [
-        (
-            "[mail]\nsmtp = \"h:25\"\nfrom = \"a@b\"\nto = [\"a@b\"]",
-            "[mail]",
-            "mail",
-        ),
         (
             "[sync]\npeers = [\"192.0.2.9\"]\nkey_file = \"/k\"",
             "[sync]",
@@ -215,7 +219,7 @@ auth = { pass = "1111" }
 track_primary = false
 track_interfaces = [{ name = "eth1", weight = -20 }, "eth2"]
 garp = { repeat = 3, delay = "1s", refresh = "1m", interval = "10ms" }
-fence = "off"
+fence = "strict"
 [[sync_group]]
 name = "VG_1"
 instances = ["VI_1"]
@@ -236,12 +240,14 @@ fn what_is_built_of_vrrp_is_accepted() {
 
 #[test]
 fn each_key_of_vrrp_that_is_not_built_is_refused_at_its_place() {
+    let mail = "[mail]\nsmtp = \"h:25\"\nfrom = \"a@b\"\nto = [\"a@b\"]\n";
+    let text = BUILT_VRRP.replacen("[[vrrp]]", &format!("{mail}[[vrrp]]"), 1);
+    refused(&text, "[mail]", "mail about VRRP");
     for (key, what) in [
         ("routes = [\"default via 192.0.2.1\"]", "routes"),
         ("accept = false", "accepts nothing"),
         ("virtual_mac = true", "virtual MAC"),
         ("notify.master = [\"/bin/true\"]", "notification"),
-        ("track_services = [\"web\"]", "tracked services"),
     ] {
         let instance = format!("name = \"VI_1\"\n{key}\n");
         let text = BUILT_VRRP.replace("name = \"VI_1\"\n", &instance);
@@ -251,8 +257,6 @@ fn each_key_of_vrrp_that_is_not_built_is_refused_at_its_place() {
             refused(&format!("{BUILT}{BUILT_VRRP}{key}\n"), key, what);
         }
     }
-    let strict = BUILT_VRRP.replace("fence = \"off\"", "fence = \"strict\"");
-    refused(&format!("{BUILT}{strict}"), "fence = \"strict\"", "fencing");
 }
 
 #[test]

@@ -267,12 +267,11 @@ impl Rules<'_> {
     fn family(&self, index: usize, real_server: &RealServer) {
         let addresses = self.service.listen.addresses();
         let same = |ip: IpAddr| ip.is_ipv4() == real_server.address.is_ipv4();
-        if self.service.mode == Mode::Nat
-            && !addresses.is_empty()
-            && !addresses.iter().any(|address| same(address.ip()))
-        {
+        if self.service.mode == Mode::Nat && !addresses.iter().all(|address| same(address.ip())) {
             let problem = Problem::new("mode nat does not translate between IPv4 and IPv6")
-                .expected("an address of the family of `listen`");
+                .expected(
+                    "an address of the family of all of `listen`: each family is a service of its own",
+                );
             self.cx
                 .error_at(&self.real_server_key(index, "address"), problem);
         }

@@ -5,10 +5,8 @@
 use super::capacity::{Capacity, NoRoom};
 use crate::datapath::{Desired, desired};
 use lb_common::{
-    Address, Backend, Scheduling, Service, ServiceKey,
-    control::ALWAYS_OWNED,
-    hash, key,
-    service::{FLAG_ADDRESS_ONLY, MAX_PROBES},
+    Address, Backend, Mode, Scheduling, Service, ServiceKey, hash, key,
+    service::{FLAG_ADDRESS_ONLY, FLAG_LOCAL, FLAG_REPLY, MAX_PROBES},
     slot::MAX_BACKEND,
 };
 use std::{
@@ -253,12 +251,7 @@ pub fn plan(
                 ids: backend_ids,
             },
         );
-        let owners = service
-            .owners
-            .iter()
-            .copied()
-            .chain(std::iter::repeat(ALWAYS_OWNED));
-        for (&key, owner) in service.keys.iter().zip(owners) {
+        for (key, owner) in service.governed_keys() {
             let entry = Service {
                 address: key.address,
                 tuple: key.tuple,
@@ -280,8 +273,68 @@ pub fn plan(
             });
         }
     }
+    let replies = replies(desired, &plan);
+    if !replies.is_empty() {
+        let local = desired.local.iter().map(|&address| local(address));
+        entries.extend(
+            replies
+                .into_iter()
+                .chain(local)
+                .map(|entry| (entry.key(), entry)),
+        );
+    }
     (plan.services, plan.seed) = lay_out(entries.into_values().collect(), capacity.services)?;
     Ok(plan)
+}
+
+/// Entries by which replies of NAT real servers are known. Where two listen addresses of one family share a real server's
+/// port, the first has the replies: [`crate::config`] accepts no such configuration.
+fn replies(desired: &Desired, plan: &Plan) -> Vec<Service> {
+    let mut replies: HashMap<ServiceKey, Service> = HashMap::new();
+    // The backends of the plan are those of the services, in their order.
+    let mut backends = plan.backends.iter();
+    for service in &desired.services {
+        let own: Vec<Backend> = backends
+            .by_ref()
+            .take(service.real_servers.len())
+            .map(|&(_, backend)| backend)
+            .collect();
+        let pairs = own.iter().filter(|backend| backend.mode == Mode::Nat as u8);
+        for (backend, (key, owner)) in
+            pairs.flat_map(|backend| service.governed_keys().map(move |key| (backend, key)))
+        {
+            if key.family() != backend.family {
+                continue;
+            }
+            let port_be = match backend.port_be {
+                0 => key.port().to_be(),
+                port_be => port_be,
+            };
+            let entry = Service {
+                address: backend.address,
+                tuple: key::reply(port_be, key.protocol(), backend.family),
+                id: backend.service,
+                owner,
+                flags: FLAG_REPLY,
+                reply_address: key.address,
+                reply_port_be: key.port().to_be(),
+                ..Service::default()
+            };
+            replies.entry(entry.key()).or_insert(entry);
+        }
+    }
+    replies.into_values().collect()
+}
+
+/// The entry of an address of the host itself.
+fn local(address: IpAddr) -> Service {
+    let (address, family) = wire_address(address);
+    Service {
+        address,
+        tuple: key::local(family),
+        flags: FLAG_LOCAL,
+        ..Service::default()
+    }
 }
 
 /// Lays the entries out so that each lies within [`MAX_PROBES`] of its home (Robin Hood hashing: the poorer, further
@@ -349,7 +402,7 @@ struct Ids {
 
 impl Ids {
     fn new(occupied: &Occupied, capacity: Capacity) -> Self {
-        let services = occupied.services.iter().filter(|entry| entry.id != 0);
+        let services = occupied.services.iter().filter(|entry| entry.listens());
         let backends = occupied.backends.iter();
         Self {
             used_services: services.clone().map(|entry| entry.id).collect(),

@@ -4,6 +4,8 @@
 //! lb/v1/maps/CONTROL …        the maps of the running program
 //! lb/v1/links/2               the attachment to the interface with index 2
 //! lb/v1/program               the program, for tools to look at
+//! lb/v1/fence/FENCES          the fences
+//! lb/v1/fence-links/2-fence_in …   where they stand
 //! ```
 //!
 //! aya opens a pinned map without looking at its shape, so it is looked at here first.
@@ -15,6 +17,7 @@ use lb_common::{
 };
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -171,6 +174,55 @@ impl Pins {
             .collect()
     }
 
+    /// Where a map of the fence is, or is to be, pinned.
+    ///
+    /// # Errors
+    /// Where the directory cannot be made.
+    pub fn fence_map(&self, name: &str) -> Result<PathBuf, PinsError> {
+        let directory = self.directory().join("fence");
+        create_dir(&directory)?;
+        Ok(directory.join(name))
+    }
+
+    /// Removes such a map.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn remove_fence_map(&self, path: &Path) -> Result<(), PinsError> {
+        fs::remove_file(path).map_err(|source| PinsError::Io {
+            action: "remove",
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Where the link of the fence's `program` to an interface is, or is to be, pinned.
+    ///
+    /// # Errors
+    /// Where the directory cannot be made.
+    pub fn fence_link(&self, ifindex: u32, program: &str) -> Result<PathBuf, PinsError> {
+        create_dir(&self.fence_links())?;
+        Ok(self.fence_links().join(format!("{ifindex}-{program}")))
+    }
+
+    /// Removes the fence's links to all interfaces but these.
+    pub fn keep_fence_links(&self, kept: &BTreeSet<u32>) {
+        for path in entries(&self.fence_links()) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let index = name.and_then(|name| name.split('-').next()?.parse().ok());
+            if index.is_some_and(|index| kept.contains(&index)) {
+                continue;
+            }
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "remove the fence from an interface");
+            }
+        }
+    }
+
+    fn fence_links(&self) -> PathBuf {
+        self.directory().join("fence-links")
+    }
+
     /// Looks at what is pinned, and compares its shapes with this program's.
     pub fn find(&self) -> Found {
         let directory = self.maps();
@@ -250,6 +302,7 @@ impl Pins {
         for version in self.versions() {
             removed.extend(entries(&version.join("links")));
             removed.extend(entries(&version.join("maps")));
+            removed.extend(entries(&version.join("fence-links")));
         }
         remove_tree(&self.root)?;
         Ok(removed)

@@ -44,6 +44,8 @@ pub struct ServiceSnapshot {
     pub scheduling: Scheduling,
     /// Its backends.
     pub backends: Vec<BackendSnapshot>,
+    /// Replies of its NAT real servers that were sent to clients.
+    pub replies: u64,
     /// Its own share of drops.
     pub drops: BTreeMap<Reason, u64>,
 }
@@ -94,7 +96,7 @@ impl Snapshot {
         let entries =
             (0..capacity.services).filter_map(|place| maps.services.read(live.place(place)));
         let mut tables: BTreeMap<u16, Service> = BTreeMap::new();
-        for entry in entries.filter(|entry| entry.tuple != 0 && entry.id != 0) {
+        for entry in entries.filter(|entry| entry.listens() && entry.id != 0) {
             snapshot.services.insert(entry.key(), entry.id);
             snapshot.by_id.entry(entry.id).or_default();
             tables.insert(entry.id, entry);
@@ -167,6 +169,12 @@ impl Snapshot {
             for &reason in Reason::ALL.iter().filter(|reason| reason.counted()) {
                 let count = maps.reason_counter(id, reason)?;
                 if count == 0 {
+                    continue;
+                }
+                if reason == Reason::Replied {
+                    if let Some(service) = self.by_id.get_mut(&id) {
+                        service.replies = count;
+                    }
                     continue;
                 }
                 let sums = match reason.fate() {

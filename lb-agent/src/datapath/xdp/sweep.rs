@@ -11,7 +11,7 @@ use lb_common::{
     hash,
     load::Connections,
 };
-use std::{collections::HashMap, mem::offset_of};
+use std::{collections::HashMap, mem::offset_of, net::IpAddr};
 
 /// What a sweep needs to know of a service.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub struct Swept {
     pub ended: u64,
     /// By service id.
     pub services: HashMap<u16, SweptService>,
+    /// Remembered flows that are not over, by the service's id, and address and port of the real server that has them.
+    pub connections: HashMap<(u16, IpAddr, u16), u64>,
 }
 
 /// What a sweep found of a service.
@@ -118,7 +120,7 @@ fn sweep_entry(maps: &Maps, number: u32, way: usize, look: &Look<'_>, swept: &mu
         let tag = offset_of!(Bucket, tags) + way * 8;
         let tag = Tag(maps.flows.load_word(number, tag));
         if let Some(kept) = look.keep(maps, flow, tag) {
-            swept.count(flow, &kept);
+            swept.count(flow, kept);
             return;
         }
         // Where that fails a packet of the flow has just come: it is looked at again.
@@ -134,7 +136,7 @@ fn sweep_entry(maps: &Maps, number: u32, way: usize, look: &Look<'_>, swept: &mu
 }
 
 impl Swept {
-    fn count(&mut self, flow: Flow, kept: &Kept<'_>) {
+    fn count(&mut self, flow: Flow, kept: Kept<'_>) {
         let view = kept.assignment.view;
         let service = self.services.entry(view.service).or_default();
         let backend = service.backends.entry(flow.backend()).or_default();
@@ -149,6 +151,9 @@ impl Swept {
             backend.inactive += 1;
         }
         service.flows += 1;
+        if !flow.state().is_over() {
+            *self.connections.entry(kept.whose).or_default() += 1;
+        }
         match kept.slot {
             Some((place, slot)) => {
                 service.elsewhere += u64::from(slot.current() != flow.backend());
@@ -164,13 +169,15 @@ struct Kept<'a> {
     assignment: &'a Assignment,
     /// The place of its slot and the slot, where that says anything.
     slot: Option<(u32, Slot)>,
+    /// The service's id, and the real server's address and port.
+    whose: (u16, IpAddr, u16),
 }
 
 impl<'a> Look<'a> {
     /// A flow or client that is to be kept.
     fn keep(&self, maps: &Maps, flow: Flow, tag: Tag) -> Option<Kept<'a>> {
         let backend: Backend = maps.backends.read(self.live.place(flow.backend()))?;
-        bank::ip_address(backend.address, backend.family)?;
+        let address = bank::ip_address(backend.address, backend.family)?;
         let assignment = self.by_service.get(&backend.service)?;
         let FlowRules {
             scheduling,
@@ -181,6 +188,7 @@ impl<'a> Look<'a> {
         let state = flow.state();
         let silent = flow.idle(self.clock);
         let is_known = flow.is_of(backend.generation);
+        let whose = (backend.service, address, u16::from_be(backend.port_be));
         if scheduling.is_stateful() {
             let limit = match state.is_client() {
                 true if scheduling.is_persistent() => persistence_s,
@@ -190,6 +198,7 @@ impl<'a> Look<'a> {
             let kept = Kept {
                 assignment,
                 slot: None,
+                whose,
             };
             return (is_known && silent <= limit).then_some(kept);
         }
@@ -203,6 +212,7 @@ impl<'a> Look<'a> {
         is_wanted.then_some(Kept {
             assignment,
             slot: Some((place, slot)),
+            whose,
         })
     }
 

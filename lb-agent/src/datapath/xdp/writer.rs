@@ -20,6 +20,7 @@ use lb_common::{
     backend::mac_word,
     control::{ALWAYS_OWNED, INTERFACE_PROBES, INTERFACES, OWNERS, banked},
     filter, hash,
+    service::FLAG_LOCAL,
 };
 use std::{collections::HashMap, mem::offset_of, sync::Arc};
 
@@ -82,7 +83,8 @@ impl Writer {
     /// Whether packets meet `desired` already, but for next hops.
     pub fn is_committed(&self, desired: &Desired) -> bool {
         self.committed.as_ref().is_some_and(|committed| {
-            committed.services.len() == desired.services.len()
+            committed.local == desired.local
+                && committed.services.len() == desired.services.len()
                 && committed
                     .services
                     .iter()
@@ -200,11 +202,21 @@ impl Writer {
         &self.maps
     }
 
+    /// The id of the service with one of these keys, if packets meet it.
+    pub fn service_id(&self, keys: &[lb_common::ServiceKey]) -> Option<u16> {
+        let live = self.live();
+        let places = 0..self.maps.capacity().services;
+        let mut entries = places.filter_map(|place| self.maps.services.read(live.place(place)));
+        entries
+            .find(|entry: &Service| entry.id != 0 && keys.contains(&entry.key()))
+            .map(|entry| entry.id)
+    }
+
     fn service_ids(&self) -> HashMap<lb_common::ServiceKey, u16> {
         self.occupied(self.live().bank())
             .services
             .iter()
-            .filter(|s| s.id != 0)
+            .filter(|entry| entry.listens())
             .map(|s| (s.key(), s.id))
             .collect()
     }
@@ -239,7 +251,7 @@ impl Writer {
             let Some(entry) = occupied
                 .services
                 .iter()
-                .find(|entry| entry.id != 0 && service.keys.contains(&entry.key()))
+                .find(|entry| entry.listens() && service.keys.contains(&entry.key()))
             else {
                 continue;
             };
@@ -396,7 +408,9 @@ impl Writer {
 
 fn filter_words(services: &[Service]) -> HashMap<usize, u64> {
     let mut words = HashMap::new();
-    for entry in services.iter().filter(|entry| entry.tuple != 0) {
+    // Addresses of the host itself are looked for only where a real server replies.
+    let wanted = |entry: &&Service| entry.tuple != 0 && entry.flags & FLAG_LOCAL == 0;
+    for entry in services.iter().filter(wanted) {
         let (word, bit) = filter::position(hash::fold(&entry.address));
         *words.entry(word).or_insert(0) |= 1 << bit;
     }

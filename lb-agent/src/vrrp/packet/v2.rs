@@ -56,7 +56,7 @@ impl Password {
     }
 
     /// As sent: padded with zeros.
-    pub(super) const fn bytes(&self) -> [u8; AUTH_BYTES] {
+    pub const fn bytes(&self) -> [u8; AUTH_BYTES] {
         self.0
     }
 }

@@ -1,8 +1,9 @@
 //! All elections of a host, at work: what their sockets and deadlines bring goes in, and what comes out is carried out.
 
 use super::{
-    BATCH, COMPLAINT_GAP, Command, InstanceReport, Order, VrrpError,
+    BATCH, COMPLAINT_GAP, Command, InstanceReport, Order, Services, VrrpError,
     clock::Clock,
+    fence::FenceSink,
     host::Job,
     plan::{Instance, Plan},
     socket::AdvertSocket,
@@ -36,9 +37,11 @@ pub(super) struct Elections {
     members: Vec<Member>,
     sockets: Vec<AdvertSocket>,
     links: watch::Receiver<Arc<Links>>,
+    services: watch::Receiver<Arc<Services>>,
     /// Interfaces that something depends on.
     tracked: BTreeSet<String>,
     jobs: mpsc::Sender<Job>,
+    fence: FenceSink,
 }
 
 #[derive(Debug)]
@@ -57,7 +60,9 @@ impl Elections {
     pub(super) fn open(
         plan: Plan,
         links: watch::Receiver<Arc<Links>>,
+        services: watch::Receiver<Arc<Services>>,
         jobs: mpsc::Sender<Job>,
+        fence: FenceSink,
     ) -> Result<Self, VrrpError> {
         let clock = Clock::start();
         let mut sockets = Vec::new();
@@ -107,12 +112,15 @@ impl Elections {
             members,
             sockets,
             links,
+            services,
             jobs,
+            fence,
         })
     }
 
     pub(super) async fn start(&mut self, left_behind: &BTreeSet<usize>) {
         self.look_at_interfaces().await;
+        self.look_at_services().await;
         let steps = self.node.start(left_behind, self.clock.now());
         self.carry_out(steps).await;
         for place in left_behind {
@@ -126,7 +134,7 @@ impl Elections {
 
     /// Works until told to stop, or until nobody can tell any more.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let mut watching = true;
+        let (mut watching, mut heeding) = (true, true);
         let mut more = false;
         loop {
             if more {
@@ -148,6 +156,10 @@ impl Elections {
                 changed = self.links.changed(), if watching => match changed {
                     Ok(()) => self.look_at_interfaces().await,
                     Err(_) => watching = false,
+                },
+                changed = self.services.changed(), if heeding => match changed {
+                    Ok(()) => self.look_at_services().await,
+                    Err(_) => heeding = false,
                 },
                 command = inbox.recv() => match command {
                     Some(Command::Report(answer)) => drop(answer.send(self.report())),
@@ -210,6 +222,19 @@ impl Elections {
                 false => Condition::Down,
             };
             let source = Source::Interface(name);
+            let steps = self.node.on_condition(source, condition, self.clock.now());
+            self.carry_out(steps).await;
+        }
+    }
+
+    async fn look_at_services(&mut self) {
+        let services = Arc::clone(&self.services.borrow_and_update());
+        for (name, &has_enough) in services.iter() {
+            let condition = match has_enough {
+                true => Condition::Up,
+                false => Condition::Down,
+            };
+            let source = Source::Service(name.clone());
             let steps = self.node.on_condition(source, condition, self.clock.now());
             self.carry_out(steps).await;
         }
@@ -312,6 +337,9 @@ impl Elections {
             return;
         };
         let sent = member.instance.send(socket, priority);
+        if sent.is_ok() && priority > 0 {
+            self.fence.renew(instance);
+        }
         match (&sent, member.sends) {
             (Ok(()), false) => {
                 tracing::info!(vrrp = member.instance.name, "adverts can be sent again");

@@ -5,12 +5,13 @@
 
 mod clock;
 mod elections;
+mod fence;
 mod host;
 mod plan;
 mod report;
 mod socket;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use fence::{FenceSink, Herald};
 pub use host::{Holder, OwnershipSink};
 pub use plan::PlanError;
 pub use report::InstanceReport;
@@ -90,7 +92,12 @@ pub struct Watches {
     pub links: watch::Receiver<Arc<Links>>,
     /// Its addresses.
     pub addresses: watch::Receiver<Arc<HostAddresses>>,
+    /// Its services.
+    pub services: watch::Receiver<Arc<Services>>,
 }
+
+/// Whether services have enough that lives, by name.
+pub type Services = BTreeMap<String, bool>;
 
 /// What an operator may want of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +116,7 @@ enum Command {
 }
 
 impl Vrrp {
-    /// Starts the instances of `config`. Whose their addresses are is told to `ownership`.
+    /// Starts the instances of `config`. Whose their addresses are is told to `ownership`, what is sent to `fence`.
     ///
     /// # Errors
     /// Nothing runs then, and nothing on the host has changed.
@@ -117,6 +124,7 @@ impl Vrrp {
         config: &Config,
         watches: Watches,
         ownership: OwnershipSink,
+        fence: FenceSink,
     ) -> Result<Self, VrrpError> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (jobs, work) = mpsc::channel(JOBS);
@@ -125,8 +133,9 @@ impl Vrrp {
         let body = move || host_thread(&config, watches, ownership, host_ready, work);
         let host = spawn("lb-vrrp-host", body)?;
         let (plan, kept) = host_started.await.map_err(|_| VrrpError::Ended)??;
+        fence.arm(&plan.instances);
         let (ready, started) = oneshot::channel();
-        let body = move || election_thread(plan, kept, ours, jobs, inbox, ready);
+        let body = move || election_thread(plan, kept, ours, jobs, fence, inbox, ready);
         let election = spawn("lb-vrrp", body)?;
         started.await.map_err(|_| VrrpError::Ended)??;
         let threads = [election, host];
@@ -205,7 +214,9 @@ fn host_thread(
         let kept = plan.left_behind(&present);
         let frames = FrameSocket::open().map_err(VrrpError::Frames)?;
         let instances = plan.instances.clone();
-        let Watches { links, addresses } = watches;
+        let Watches {
+            links, addresses, ..
+        } = watches;
         let host = Host::new(
             instances, &present, netlink, frames, ownership, links, addresses,
         );
@@ -233,6 +244,7 @@ fn election_thread(
     left_behind: BTreeSet<usize>,
     watches: Watches,
     jobs: mpsc::Sender<Job>,
+    fence: FenceSink,
     inbox: mpsc::Receiver<Command>,
     ready: oneshot::Sender<Result<(), VrrpError>>,
 ) {
@@ -241,10 +253,11 @@ fn election_thread(
         Err(error) => return drop(ready.send(Err(error))),
     };
     runtime.block_on(async {
-        let mut elections = match Elections::open(plan, watches.links, jobs) {
-            Ok(elections) => elections,
-            Err(error) => return drop(ready.send(Err(error))),
-        };
+        let mut elections =
+            match Elections::open(plan, watches.links, watches.services, jobs, fence) {
+                Ok(elections) => elections,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
         elections.start(&left_behind).await;
         if ready.send(Ok(())).is_ok() {
             elections.run(inbox).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
+use std::time::Duration;
 
 use crate::config::{self, Config};
 use crate::network::{Links, OwnAddress, PresentAddress};
@@ -88,6 +89,10 @@ pub struct Instance {
     pub addresses: Vec<OwnAddress>,
     /// How they are announced.
     pub garp: config::Garp,
+    /// When they fall silent.
+    pub fence: config::Fence,
+    /// How old the last advert may be before they do.
+    pub patience: Duration,
 }
 
 impl Instance {
@@ -207,6 +212,8 @@ fn instance(
         filter,
         addresses,
         garp: vrrp.garp,
+        fence: vrrp.fence,
+        patience: vrrp.advert_interval * u32::from(vrrp.down_adverts),
     })
 }
 
@@ -231,7 +238,8 @@ fn setup(vrrp: &config::Vrrp, instance: &Instance) -> Result<Setup, PlanError> {
         announce_refresh: vrrp.garp.refresh,
         promotion: Promotion::AtOnce,
     };
-    let mut tracked = interfaces(&vrrp.track_interfaces);
+    let mut tracked = tracked(&vrrp.track_interfaces, Source::Interface);
+    tracked.extend(self::tracked(&vrrp.track_services, Source::Service));
     if vrrp.track_primary {
         let source = Source::Interface(vrrp.interface.clone());
         tracked.push(Tracked { source, weight: 0 });
@@ -248,14 +256,17 @@ fn groups(config: &Config) -> Vec<GroupSetup> {
     let group = |group: &config::SyncGroup| GroupSetup {
         name: group.name.clone(),
         members: group.instances.iter().filter_map(place).collect(),
-        tracked: interfaces(&group.track_interfaces),
+        tracked: tracked(&group.track_interfaces, Source::Interface)
+            .into_iter()
+            .chain(tracked(&group.track_services, Source::Service))
+            .collect(),
     };
     config.sync_groups.iter().map(group).collect()
 }
 
-fn interfaces(tracked: &[config::Tracked]) -> Vec<Tracked> {
+fn tracked(tracked: &[config::Tracked], source: fn(String) -> Source) -> Vec<Tracked> {
     let one = |tracked: &config::Tracked| Tracked {
-        source: Source::Interface(tracked.name.clone()),
+        source: source(tracked.name.clone()),
         weight: tracked.weight.unwrap_or(0),
     };
     tracked.iter().map(one).collect()

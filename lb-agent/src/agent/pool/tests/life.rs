@@ -1,7 +1,7 @@
 //! Quorum, sorry server, slow start, starting down, the operator's word, and who is told.
 
 use super::*;
-use std::time::Duration;
+use lb_common::Tenure;
 
 /// Three real servers with the weights 2, 1 and 1, and `keys` of the service.
 fn service(keys: &str) -> Pool {
@@ -45,17 +45,23 @@ impl Life {
         is_disabled: bool,
         weight: Option<u16>,
     ) -> Vec<(String, &'static str, &'static str)> {
-        let word = Word {
-            is_disabled,
-            weight,
+        let stance = match is_disabled {
+            true => Stance::Disabled,
+            false => Stance::Enabled,
         };
+        let word = Word { stance, weight };
         let name = format!("192.0.2.{last}:80");
         told(&self.pool.on_word("web", &name, word, self.now))
     }
 
     /// Slots of each real server, and of the sorry server where there is one.
     fn shares(&mut self) -> Vec<usize> {
-        let desired = self.pool.desired(&NextHops::new(), Vec::new(), self.now);
+        let desired = self.pool.desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            self.now,
+        );
         let web = &desired.services[0];
         let slots = |owner: u32| web.table.iter().filter(|&&slot| slot == owner).count();
         (0..web.real_servers.len() as u32).map(slots).collect()
@@ -242,10 +248,81 @@ fn one_that_is_disabled_does_not_count_for_the_quorum() {
 }
 
 #[test]
+fn one_that_is_drained_takes_nothing_new_and_keeps_what_it_has() {
+    let mut life = Life::new("slow_start = \"100s\"");
+    let draining = Word {
+        stance: Stance::Draining { until_s: Some(77) },
+        weight: None,
+    };
+    let name = "192.0.2.21:80";
+    let changes = life.pool.on_word("web", name, draining, life.now);
+    assert_eq!(told(&changes), [(name.to_owned(), "up", "draining")]);
+    assert_eq!(life.shares(), [0, 126, 125]);
+    let desired = life
+        .pool
+        .desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            life.now,
+        )
+        .services;
+    let rs1 = &desired[0].real_servers[0];
+    assert_eq!((rs1.weight, rs1.state), (0, BackendState::Up));
+    assert_eq!(
+        (rs1.term.tenure, rs1.term.until_s),
+        (Tenure::Keeps, Some(77))
+    );
+    let change = life
+        .pool
+        .on_drained("web", name, "nobody is left", life.now)
+        .expect("a change");
+    assert_eq!((change.old, change.new), ("draining", "drained"));
+    assert!(change.commands.is_empty(), "it is the operator's own doing");
+    assert!(
+        life.pool
+            .on_drained("web", "192.0.2.22:80", "", life.now)
+            .is_none(),
+        "nobody drains that one"
+    );
+    assert_eq!(
+        life.word(21, false, None),
+        [(name.to_owned(), "drained", "up")]
+    );
+    assert!(life.pool.next_step(life.now).is_some(), "it warms up again");
+}
+
+#[test]
+fn one_that_fails_is_taken_out_or_drained_as_configured() {
+    let text = CONFIG.replace(
+        "address = \"192.0.2.21:80\"\n",
+        "address = \"192.0.2.21:80\"\non_failure = \"drain\"\n",
+    );
+    let mut pool = pool_of(&text);
+    for target in pool.targets() {
+        let _ = pool.on_health(&event(&target, State::Down), Instant::now());
+    }
+    let desired = pool
+        .desired(
+            &NextHops::new(),
+            Vec::new(),
+            &HostAddresses::default(),
+            Instant::now(),
+        )
+        .services;
+    let told = |at: usize| {
+        let found = &desired[0].real_servers[at];
+        (found.state, found.weight, found.term.tenure)
+    };
+    assert_eq!(told(0), (BackendState::Down, 0, Tenure::Keeps));
+    assert_eq!(told(1), (BackendState::Down, 3, Tenure::Holds));
+}
+
+#[test]
 fn words_of_an_earlier_life_are_in_force_from_the_start() {
     let mut pool = service("quorum = 3");
     let disabled = Word {
-        is_disabled: true,
+        stance: Stance::Disabled,
         weight: None,
     };
     pool.recall(

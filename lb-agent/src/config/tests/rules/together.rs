@@ -40,6 +40,15 @@ fn rules_of_services_hold() {
             "required where neither",
         ),
         (service("transition = \"5m\""), "transition", "at least 15m"),
+        (
+            format!(
+                "{}{}",
+                service("suspend_checks_in_backup = true"),
+                vrrp("track_services = [\"web\"]")
+            ),
+            "suspend_checks_in_backup",
+            "VI_1 depends on this service",
+        ),
         (service("transition = \"19h\""), "transition", "at most 18h"),
         (service("udp_learn = \"19h\""), "udp_learn", "at most 18h"),
         (

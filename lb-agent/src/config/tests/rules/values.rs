@@ -242,6 +242,12 @@ fn check_kinds_are_read_strictly() {
         ),
         (check("http = [{ sni = \"a\" }]"), "sni", "unknown key"),
         (
+            check(&format!("http = [{{ host = \"{}\" }}]", "h".repeat(256))),
+            "host",
+            "1..255 bytes",
+        ),
+        (check("https = [{ sni = \"a b\" }]"), "sni", "no host name"),
+        (
             check("dns = { type = \"SOAP\" }"),
             "type",
             "did you mean `\"SOA\"`",
@@ -261,4 +267,13 @@ fn check_kinds_are_read_strictly() {
         (check("tcp = true"), "tcp", "expected a table"),
         (check("tcp = { port = 80 }"), "port", "unknown key"),
     ]);
+}
+
+#[test]
+fn a_host_may_be_as_long_as_names_are() {
+    let long = "h".repeat(63) + ".example.com:8080";
+    config(&service(&format!(
+        "check.https = [{{ host = \"{long}\", sni = \"{}\" }}]\ncheck.smtp = {{ helo = \"{long}\" }}",
+        "s".repeat(255)
+    )));
 }

@@ -56,6 +56,7 @@ fn service(number: u32, real_servers: &[u32], slots: u32) -> DesiredService {
 
 fn desired(services: impl IntoIterator<Item = DesiredService>) -> Desired {
     Desired {
+        local: Default::default(),
         services: services.into_iter().collect(),
         devices: Vec::new(),
     }

@@ -154,6 +154,15 @@ fn an_instance_depends_on_its_own_interface_unless_told_otherwise() {
         "priority = 150\ntrack_primary = false\ntrack_interfaces = [{ name = \"eth1\", weight = -20 }]",
     );
     assert_eq!(tracked(&others), [("interface eth1".to_owned(), -20)]);
+    let service = "[[service]]\nname = \"web\"\nlisten = [\"192.0.2.10:80\"]\nmode = \"local\"\n";
+    let services = BASE.replace(
+        "priority = 150",
+        "priority = 150\ntrack_primary = false\ntrack_services = [\"web\"]",
+    );
+    assert_eq!(
+        tracked(&format!("{services}{service}")),
+        [("service web".to_owned(), 0)]
+    );
 }
 
 // V77
