@@ -87,7 +87,11 @@ pub fn decide(question: &Question) -> u32 {
         return known as u32;
     }
     let persists = question.scheduling.is_persistent();
-    let mut id = if persists { parts::lb_client(question) } else { 0 };
+    let mut id = if persists {
+        parts::lb_client(question)
+    } else {
+        0
+    };
     if id == 0 {
         id = parts::lb_choose(question);
         if persists && id < ALL_FULL {
@@ -107,7 +111,9 @@ pub fn decide(question: &Question) -> u32 {
 /// What the flow table says of the packet's flow.
 #[inline(always)]
 pub fn known(question: &Question) -> u64 {
-    let &Question { segment, live, now, .. } = question;
+    let &Question {
+        segment, live, now, ..
+    } = question;
     let found = flow::find(question.tag);
     if !found.is_known() {
         let opens = !is_of_connection(segment)
@@ -119,7 +125,10 @@ pub fn known(question: &Question) -> u64 {
         Tenure::Keeps if !is_new => {
             let id = found.flow.backend() as u64;
             let is_confirmed = found.flow.after(segment, now).state().eviction().is_none();
-            if flow::touch(live, found, segment, now) && is_confirmed && question.scheduling.is_persistent() {
+            if flow::touch(live, found, segment, now)
+                && is_confirmed
+                && question.scheduling.is_persistent()
+            {
                 return id | VOUCHES;
             }
             id
@@ -138,7 +147,9 @@ pub fn known(question: &Question) -> u64 {
 /// from the next packet on.
 #[inline(always)]
 pub fn remember(question: &Question, id: u32) -> u32 {
-    let &Question { segment, live, now, .. } = question;
+    let &Question {
+        segment, live, now, ..
+    } = question;
     let Some(backend) = backends::entry(live, id) else {
         return 1;
     };
@@ -178,7 +189,11 @@ pub fn keep_client(question: &Question, id: u32, state: u32) -> u32 {
         return 0;
     };
     let is_visitor = state == FlowState::Visitor as u32;
-    let state = if is_visitor { FlowState::Visitor } else { FlowState::Regular };
+    let state = if is_visitor {
+        FlowState::Visitor
+    } else {
+        FlowState::Regular
+    };
     let client = Flow::new(id, backend.generation, state, question.now);
     let tag = client_tag(question);
     let known = flow::find(tag);

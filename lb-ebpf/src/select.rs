@@ -11,7 +11,8 @@ use crate::{
     vip::ControlBlock,
 };
 use lb_common::{
-    Address, Backend, Live, Reason, Scheduling, Segment, Service, Slot, Tag, Tenure, hash, reason::REASONS,
+    Address, Backend, Live, Reason, Scheduling, Segment, Service, Slot, Tag, Tenure, hash,
+    reason::REASONS,
 };
 
 /// A backend and its id.

@@ -2,9 +2,7 @@
 
 use crate::{balance::term::Term, model::Idle};
 use ipnet::IpNet;
-use lb_common::{
-    BackendState, Mode, Scheduling, ServiceKey, control::ALWAYS_OWNED, load::Limits,
-};
+use lb_common::{BackendState, Mode, Scheduling, ServiceKey, control::ALWAYS_OWNED, load::Limits};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// Everything the data plane is to do.

@@ -9,7 +9,11 @@ use lb_agent::datapath::{
     Desired,
     xdp::{Capacity, Datapath, Maps, Snapshot, Writer},
 };
-use lb_common::{Counter, Reason, Route, hash, key, layout::{PROGRAM, map}, route};
+use lb_common::{
+    Counter, Reason, Route, hash, key,
+    layout::{PROGRAM, map},
+    route,
+};
 use nix::unistd::geteuid;
 use std::{
     collections::BTreeMap,
