@@ -224,9 +224,10 @@ mod tests {
                 size_of::<crate::Service>(),
                 size_of::<crate::Backend>(),
                 size_of::<crate::Slot>(),
-                size_of::<crate::Counter>()
+                size_of::<crate::Counter>(),
+                size_of::<crate::Load>(),
             ),
-            (64, 64, 8, 16)
+            (64, 64, 8, 16, 32)
         );
         assert_eq!(offset_of!(crate::Backend, next_hop), 0);
     }

@@ -10,11 +10,12 @@ use bytemuck::{Pod, Zeroable};
 /// Entries of a bucket.
 pub const WAYS: usize = 8;
 
-/// One element of the flow table. Tags and words lie apart, so that a look for a tag touches one cache line.
+/// One element of the flow table. Tags and words lie apart, so that a look for a tag touches one cache line. Persistent
+/// services keep their clients in it as well ([`FlowState::Regular`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Bucket {
-    /// [`Tag`]s; of an entry that is not live it means nothing.
+    /// [`Tag`]s; of an entry that is not live it means nothing, but that 0 most likely is a free one's.
     pub tags: [u64; WAYS],
     /// [`Flow`] words.
     pub flows: [u64; WAYS],
@@ -75,6 +76,10 @@ pub enum FlowState {
     Datagram = 6,
     /// UDP: more than one.
     Stream = 7,
+    /// No flow but a client of a persistent service, none of whose flows was confirmed.
+    Visitor = 8,
+    /// A client of a persistent service.
+    Regular = 9,
 }
 
 /// What a packet is to its flow.
@@ -156,16 +161,31 @@ impl FlowState {
     #[inline(always)]
     pub const fn eviction(self) -> Option<u32> {
         match self {
-            Self::Opening | Self::Glimpsed | Self::Datagram => Some(0),
+            Self::Opening | Self::Glimpsed | Self::Datagram | Self::Visitor => Some(0),
             Self::Closing | Self::Reset => Some(1),
-            Self::Established | Self::Stream => None,
+            Self::Established | Self::Stream | Self::Regular => None,
         }
     }
 
-    /// Whether IPVS would count the connection as active.
+    /// The states, a bit each, whose entry may ever be evicted.
+    pub const EVICTABLE: u64 = 1 << Self::Opening as u8
+        | 1 << Self::Glimpsed as u8
+        | 1 << Self::Datagram as u8
+        | 1 << Self::Visitor as u8
+        | Self::OVER;
+    /// Those of them that go last.
+    pub const OVER: u64 = 1 << Self::Closing as u8 | 1 << Self::Reset as u8;
+
+    /// Whether IPVS would count the connection as active, see [`crate::load::Connections`].
     #[inline(always)]
     pub const fn is_active(self) -> bool {
-        matches!(self, Self::Established)
+        matches!(self, Self::Opening | Self::Glimpsed | Self::Established)
+    }
+
+    /// Whether it is a client's entry, no flow's.
+    #[inline(always)]
+    pub const fn is_client(self) -> bool {
+        matches!(self, Self::Visitor | Self::Regular)
     }
 
     #[inline(always)]
@@ -177,7 +197,9 @@ impl FlowState {
             4 => Self::Closing,
             5 => Self::Reset,
             6 => Self::Datagram,
-            _ => Self::Stream,
+            7 => Self::Stream,
+            8 => Self::Visitor,
+            _ => Self::Regular,
         }
     }
 }
@@ -215,6 +237,12 @@ impl Flow {
     #[inline(always)]
     pub const fn is_of(self, generation: u16) -> bool {
         (self.0 >> 24) as u8 == generation as u8
+    }
+
+    /// Whether a new flow may take its place: it is free, or of a state that may be evicted.
+    #[inline(always)]
+    pub const fn may_be_evicted(self) -> bool {
+        self.0 == 0 || self.is_live() && FlowState::EVICTABLE >> (self.0 >> 32 & 0xf) & 1 == 1
     }
 
     /// How far it has come; means nothing where it is not live.
@@ -256,7 +284,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const STATES: [FlowState; 7] = [
+    const STATES: [FlowState; 9] = [
         FlowState::Opening,
         FlowState::Glimpsed,
         FlowState::Established,
@@ -264,11 +292,13 @@ mod tests {
         FlowState::Reset,
         FlowState::Datagram,
         FlowState::Stream,
+        FlowState::Visitor,
+        FlowState::Regular,
     ];
 
     proptest! {
         #[test]
-        fn the_parts_of_a_flow_do_not_touch(backend in 1..=crate::slot::MAX_BACKEND, generation in any::<u16>(), state in 0..7_usize, seen in 0..1_u32 << Flow::SEEN_BITS) {
+        fn the_parts_of_a_flow_do_not_touch(backend in 1..=crate::slot::MAX_BACKEND, generation in any::<u16>(), state in 0..9_usize, seen in 0..1_u32 << Flow::SEEN_BITS) {
             let flow = Flow::new(backend, generation, STATES[state], seen);
             prop_assert!(flow.is_live() && flow.is_of(generation) && !flow.is_of(generation.wrapping_add(1)));
             prop_assert_eq!((flow.backend(), flow.state(), flow.seen()), (backend, STATES[state], seen));
@@ -285,6 +315,23 @@ mod tests {
             let flow = Flow(word).after(Segment::Data, now);
             prop_assert_eq!((flow.0 as u32, flow.seen()), (word as u32, now));
         }
+    }
+
+    #[test]
+    fn the_sets_of_states_are_what_each_says() {
+        for state in STATES {
+            let (evictable, over) = (
+                FlowState::EVICTABLE >> state as u8,
+                FlowState::OVER >> state as u8,
+            );
+            assert_eq!(evictable & 1 == 1, state.eviction().is_some(), "{state:?}");
+            assert_eq!(over & 1 == 1, state.eviction() == Some(1), "{state:?}");
+            assert_eq!(
+                Flow::new(1, 0, state, 0).may_be_evicted(),
+                state.eviction().is_some()
+            );
+        }
+        assert!(Flow(0).may_be_evicted() && !Flow::BUSY.may_be_evicted());
     }
 
     #[test]

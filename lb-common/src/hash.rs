@@ -1,6 +1,6 @@
 //! The hashes both sides compute. A change here moves every flow: it needs a new [`crate::LAYOUT_VERSION`].
 
-use crate::key::Address;
+use crate::{flow::Tag, key::Address};
 
 /// Odd multipliers with evenly spread bits: the golden ratio's fraction, and the two of MurmurHash3's 64-bit finaliser
 /// (Austin Appleby, 2011, public domain).
@@ -72,6 +72,20 @@ const fn mix_keyed(varying: u64, steady: u64, key: u64) -> u32 {
     let y = (steady ^ key.rotate_left(32)).wrapping_mul(GOLDEN);
     let z = (x ^ x >> 32).wrapping_add(y ^ y >> 32);
     (z.wrapping_mul(MURMUR[1]) >> 32) as u32
+}
+
+/// Hash of an address alone, for schedulers that choose by it; an IPv4 address is the first word.
+#[inline(always)]
+pub const fn address(address: &Address) -> u32 {
+    flow6(address, &[0; 4], 0, 0)
+}
+
+/// What a client of a persistent service is known by in the flow table; `client` is the part of its address that counts,
+/// see [`crate::key::masked`]. No flow has its protocol.
+#[inline(always)]
+pub const fn client(client: &Address, service: u16, key: u64) -> Tag {
+    let of = [service as u32, 0, 0, 0];
+    Tag::new(flow6(client, &of, 0, 0), keyed6(client, &of, 0, 0, key))
 }
 
 /// Spreads a 32-bit hash over `0..len` without a division.

@@ -122,6 +122,27 @@ impl ServiceKey {
     }
 }
 
+/// The first `prefix` bits of an address, an IPv4 address being the first word; the others are 0.
+#[inline(always)]
+pub const fn masked(address: &Address, prefix: u32) -> Address {
+    [
+        address[0] & mask(prefix),
+        address[1] & mask(prefix.saturating_sub(32)),
+        address[2] & mask(prefix.saturating_sub(64)),
+        address[3] & mask(prefix.saturating_sub(96)),
+    ]
+}
+
+/// The first `bits` bits of a word in wire order.
+#[inline(always)]
+const fn mask(bits: u32) -> u32 {
+    if bits >= 32 {
+        u32::MAX
+    } else {
+        (!((u32::MAX as u64) >> bits) as u32).to_be()
+    }
+}
+
 /// Sixteen bytes of an IPv6 address as four words.
 pub const fn words(bytes: [u8; 16]) -> Address {
     let b = bytes;
@@ -161,6 +182,12 @@ mod tests {
         fn words_keep_the_wires_bytes(address in any::<[u8; 16]>()) {
             let bytes: std::vec::Vec<u8> = words(address).iter().flat_map(|word| word.to_ne_bytes()).collect();
             prop_assert_eq!(bytes, address);
+        }
+
+        #[test]
+        fn a_prefix_is_what_the_address_begins_with(address in any::<[u8; 16]>(), prefix in 0..=128_u32) {
+            let expected = u128::from_be_bytes(address) & u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+            prop_assert_eq!(masked(&words(address), prefix), words(expected.to_be_bytes()));
         }
 
         /// One word tells apart all that can be looked up, and none is 0: a free entry's.

@@ -20,9 +20,13 @@ pub mod map {
 
     /// [`crate::flow::Bucket`]s, a power of two.
     pub const FLOWS: &str = "FLOWS";
+    /// [`crate::Load`] by backend id.
+    pub const LOADS: &str = "LOADS";
+    /// Whose turn it is, by service id. Of no worth to another life of the agent: not pinned.
+    pub const TURNS: &str = "TURNS";
 
-    /// Every map.
-    pub const ALL: [&str; 7] = [
+    /// Every map that is pinned.
+    pub const ALL: [&str; 8] = [
         CONTROL,
         SERVICES,
         SLOTS,
@@ -30,6 +34,7 @@ pub mod map {
         BACKEND_COUNTERS,
         REASON_COUNTERS,
         FLOWS,
+        LOADS,
     ];
 }
 

@@ -17,9 +17,11 @@ pub mod fragment;
 pub mod hash;
 pub mod key;
 pub mod layout;
+pub mod load;
 pub mod probe;
 pub mod reason;
 pub mod route;
+pub mod scheduling;
 pub mod service;
 pub mod slot;
 
@@ -29,8 +31,10 @@ pub use counter::Counter;
 pub use flow::{Flow, FlowState, Segment, Tag};
 pub use key::{Address, ServiceKey};
 pub use layout::LAYOUT_VERSION;
+pub use load::Load;
 pub use reason::Reason;
 pub use route::Route;
+pub use scheduling::{Method, Scheduling};
 pub use service::Service;
 pub use slot::{Deadline, Slot};
 

@@ -103,6 +103,13 @@ reasons! {
     AnsweredEcho = 44, "answered_echo", Answered, counted: true;
     /// For a service, from an address that stands for no host (RFC 1812 §5.3.7).
     MartianSource = 45, "martian_source", Dropped, counted: true;
+    /// A segment of a connection that is not known, for a service that remembers each: it began before this host's time, or
+    /// was silent for too long.
+    UnknownConnection = 46, "unknown_connection", Dropped, counted: true;
+    /// Every real server that takes new connections has as many as it may.
+    AllFull = 47, "all_full", Dropped, counted: true;
+    /// The flow table has no room for a connection of a service that remembers each.
+    FlowTableFull = 48, "flow_table_full", Dropped, counted: true;
 }
 
 const _: () = {

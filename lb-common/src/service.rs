@@ -25,12 +25,14 @@ pub struct Service {
     pub owner: u16,
     /// Bits of `FLAG_*`.
     pub flags: u32,
+    /// A [`crate::Scheduling`]: how new flows are given to real servers.
+    pub scheduling: u32,
     /// With [`FLAG_REPLY`]: the virtual address that replies are to come from, wire order.
     pub reply_address: Address,
     /// With [`FLAG_REPLY`]: the port that replies are to come from, network order.
     pub reply_port_be: u16,
     /// Zero.
-    pub pad: [u16; 5],
+    pub pad: [u16; 3],
 }
 
 /// The entry stands for an address alone: it has no slots and forwards nothing.

@@ -6,13 +6,14 @@
 use crate::{
     Packet,
     aside::{self, Sent},
+    backends,
     ethernet::Ethernet,
     frame::Frame,
     maps::{FRAGMENTS, REASON_COUNTERS},
     network::{Network, Payload},
     parts, route,
     scratch::{self, Scratch},
-    select, stats,
+    stats,
     verdict::Verdict,
     vip::{self, ControlBlock},
 };
@@ -86,7 +87,7 @@ pub fn count_lost(service: u16) {
 pub fn teach<N: Network>(frame: Frame, backend: u32, owner: u16, flow: u32) -> Option<()> {
     let control = ControlBlock::get()?;
     let header = N::parse(frame, Ethernet::parse(frame)?.payload)?;
-    let found = select::entry(control.live(), backend)?;
+    let found = backends::entry(control.live(), backend)?;
     let taught = Taught {
         until_ns: 0,
         backend,
@@ -151,7 +152,7 @@ pub fn follow<N: Network>(
         );
         way
     } else {
-        let backend = select::entry(live, taught.backend).ok_or(unknown)?;
+        let backend = backends::entry(live, taught.backend).ok_or(unknown)?;
         if backend.generation != taught.generation {
             return Err(unknown);
         }

@@ -337,4 +337,10 @@ impl<N: Network> select::Asked for Quote<N> {
     fn segment(&self) -> Result<Segment, Reason> {
         Ok(Segment::Related)
     }
+
+    /// The client's: where the quoted packet was sent to, or the quoted answer came from.
+    #[inline(always)]
+    fn source(&self) -> Address {
+        self.header.destination()
+    }
 }

@@ -14,6 +14,7 @@
 
 mod aside;
 mod atomic;
+mod backends;
 #[cfg(feature = "bench")]
 mod bench;
 mod direct;
@@ -25,12 +26,14 @@ mod icmp;
 mod ipv4;
 mod ipv6;
 mod limit;
+mod load;
 mod maps;
 mod nat;
 mod network;
 mod parts;
 mod refusal;
 mod route;
+mod schedule;
 mod scratch;
 mod select;
 mod stats;
@@ -45,7 +48,7 @@ use ethernet::Ethernet;
 use frame::Frame;
 use ipv4::Ipv4;
 use ipv6::Ipv6;
-use lb_common::{Mode, Reason, Segment, key};
+use lb_common::{Address, Mode, Reason, Segment, key};
 use maps::BACKEND_COUNTERS;
 use network::{FragmentPart, Network, Payload};
 use select::Selected;
@@ -182,6 +185,11 @@ impl<N: Network> select::Asked for Asked<N> {
     #[inline(always)]
     fn segment(&self) -> Result<Segment, Reason> {
         transport::segment(self.frame, &self.payload)
+    }
+
+    #[inline(always)]
+    fn source(&self) -> Address {
+        self.header.source()
     }
 }
 

@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use lb_common::{
-    Backend, Control, Counter, Route, Service,
+    Backend, Control, Counter, Load, Route, Service,
     flow::Bucket,
     fragment::{FRAGMENTED, FragmentKey, Taught},
     route,
@@ -51,6 +51,15 @@ pub static LIMITS: PerCpuArray<u64, 2> = PerCpuArray::new();
 /// sides; one on probation makes room for a new one, an established one never.
 #[btf_map]
 pub static FLOWS: Array<Bucket, 1, MMAPABLE> = Array::new();
+
+/// What each backend has to do. Key: backend id. Connections are counted here and, where a flow has ended, by the agent,
+/// which writes weights and limits.
+#[btf_map]
+pub static LOADS: Array<Load, 1024, MMAPABLE> = Array::new();
+
+/// Whose turn it is: a place in a service's table. Key: service id. Written and read here only.
+#[btf_map]
+pub static TURNS: Array<u64, 256> = Array::new();
 
 /// The ways to clients that a CPU remembers. Key: [`route::place`]. Written and read here only.
 #[btf_map]

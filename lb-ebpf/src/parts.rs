@@ -12,7 +12,7 @@ use crate::{
     icmp,
     ipv4::Ipv4,
     ipv6::{self, Ipv6, Walked},
-    nat, refusal,
+    nat, refusal, schedule,
     select::{self, Question},
     vip::{self, Sought},
 };
@@ -115,7 +115,7 @@ pub fn lb_tell(context: *mut xdp_md, reason: u32, mtu: u32) -> u32 {
 pub fn lb_decide(question: *const Question) -> u32 {
     // SAFETY: a question, or nothing.
     match unsafe { question.as_ref() } {
-        Some(question) => select::decide(question),
+        Some(question) => select::decide(question, question.slot, question.tag),
         None => 0,
     }
 }
@@ -144,5 +144,101 @@ pub fn lb_probe_far(sought: *const Sought) -> u32 {
     match unsafe { sought.as_ref() } {
         Some(sought) => vip::probe_far(sought),
         None => vip::NOWHERE,
+    }
+}
+
+/// Who gets a packet of a service that remembers every flow, see [`schedule`].
+#[unsafe(no_mangle)]
+#[cold]
+#[inline(never)]
+pub fn lb_schedule(question: *const Question) -> u32 {
+    // SAFETY: a question, or nothing.
+    match unsafe { question.as_ref() } {
+        Some(question) => schedule::decide(question),
+        None => 0,
+    }
+}
+
+/// What the flow table says of such a packet, see [`schedule::known`].
+#[unsafe(no_mangle)]
+#[cold]
+#[inline(never)]
+pub fn lb_known(question: *const Question) -> u64 {
+    // SAFETY: a question, or nothing.
+    match unsafe { question.as_ref() } {
+        Some(question) => schedule::known(question),
+        None => 0,
+    }
+}
+
+/// Remembers where a new flow goes, see [`schedule::remember`].
+#[unsafe(no_mangle)]
+#[cold]
+#[inline(never)]
+pub fn lb_remember(question: *const Question, id: u32) -> u32 {
+    // SAFETY: a question, or nothing.
+    match unsafe { question.as_ref() } {
+        Some(question) => schedule::remember(question, id),
+        None => 0,
+    }
+}
+
+/// The backend of a flow's client, see [`schedule::client`].
+#[unsafe(no_mangle)]
+#[cold]
+#[inline(never)]
+pub fn lb_client(question: *const Question) -> u32 {
+    // SAFETY: a question, or nothing.
+    match unsafe { question.as_ref() } {
+        Some(question) => schedule::client(question),
+        None => 0,
+    }
+}
+
+/// Remembers a flow's client, see [`schedule::keep_client`].
+#[unsafe(no_mangle)]
+#[cold]
+#[inline(never)]
+pub fn lb_keep_client(question: *const Question, id: u32, state: u32) -> u32 {
+    // SAFETY: a question, or nothing.
+    match unsafe { question.as_ref() } {
+        Some(question) => schedule::keep_client(question, id, state),
+        None => 0,
+    }
+}
+
+/// Who the scheduler chooses, see [`schedule::choose`].
+#[unsafe(no_mangle)]
+#[cold]
+#[inline(never)]
+pub fn lb_choose(question: *const Question) -> u32 {
+    // SAFETY: a question, or nothing.
+    match unsafe { question.as_ref() } {
+        Some(question) => schedule::choose(question),
+        None => 0,
+    }
+}
+
+/// Who gets a packet that speaks of a flow, see [`schedule::related`].
+#[unsafe(no_mangle)]
+#[cold]
+#[inline(never)]
+pub fn lb_related(question: *const Question) -> u32 {
+    // SAFETY: a question, or nothing.
+    match unsafe { question.as_ref() } {
+        Some(question) => schedule::related(question),
+        None => 0,
+    }
+}
+
+/// Who gets a packet of a service whose slots are picked by an address, see [`schedule::by_address`].
+#[unsafe(no_mangle)]
+#[cold]
+#[inline(never)]
+pub fn lb_by_address(question: *const Question) -> u32 {
+    // SAFETY: a question, or nothing.
+    match unsafe { question.as_ref() } {
+        Some(question) => schedule::by_address(question),
+        None => 0,
     }
 }

@@ -327,6 +327,7 @@ fn desired(interface: u32) -> Desired {
         table: vec![0; 65_537].into(),
         real_servers: vec![real_server],
         flows: FlowRules::default(),
+        shares: Vec::new(),
     };
     let translated = RealServer {
         port: PORT,

@@ -197,6 +197,7 @@ fn desired(shift: u32) -> Desired {
         table: Arc::clone(&table),
         real_servers: real_servers.clone(),
         flows: FlowRules::default(),
+        shares: Vec::new(),
     };
     let tunnelled = |address: &str, source: &str| {
         let address = address.parse().expect("an address");

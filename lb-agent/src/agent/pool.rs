@@ -231,7 +231,7 @@ impl Pool {
                 .sum(),
             slots: self
                 .forwarded()
-                .map(|service| service.table_size.slots())
+                .map(PoolService::most_slots)
                 .fold(0, u32::saturating_add),
         }
     }

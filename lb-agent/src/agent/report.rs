@@ -20,7 +20,7 @@ use crate::{
     network::{Links, NextHop, NextHops, XdpMode},
     vrrp::shell::InstanceReport,
 };
-use lb_common::{BackendState, Reason};
+use lb_common::{BackendState, Reason, load::Connections};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -140,7 +140,7 @@ impl Agent {
             .keys
             .iter()
             .find_map(|key| snapshot.services.get(key));
-        let (flows, moved_by_failover) = id.map_or((0, 0), |&id| self.sweeper.found(id));
+        let swept = id.and_then(|&id| self.sweeper.found(id));
         if !service.is_forwarded() {
             return self.local_report(service, listen);
         }
@@ -158,7 +158,12 @@ impl Agent {
                 .backends
                 .iter()
                 .find(|backend| backend.address == real_server.address && backend.port == port);
-            self.real_server_report(service, real_server, backend, found.slots, next_hops)
+            let swept = backend.zip(swept);
+            let clients = swept.and_then(|(backend, swept)| swept.backends.get(&backend.id));
+            RealServerStatus {
+                clients: clients.map_or(0, |found| found.clients),
+                ..self.real_server_report(service, real_server, backend, found, next_hops)
+            }
         };
         ServiceStatus {
             name: service.name.clone(),
@@ -187,8 +192,10 @@ impl Agent {
                 .sum(),
             open_slots: found.open,
             remembering_slots: found.remembering,
-            flows,
-            moved_by_failover,
+            scheduler: service.scheduler.to_string(),
+            persistence: service.persistence(swept.map_or(0, |found| found.clients)),
+            flows: swept.map_or(0, |found| found.flows),
+            moved_by_failover: swept.map_or(0, |found| found.elsewhere),
             real_servers: service.real_servers.iter().map(report).collect(),
             drops: counts(&found.drops),
         }
@@ -199,7 +206,7 @@ impl Agent {
         service: &PoolService,
         real_server: &PoolRealServer,
         backend: Option<&BackendSnapshot>,
-        slots: u32,
+        found: &ServiceSnapshot,
         next_hops: &NextHops,
     ) -> RealServerStatus {
         let Some(backend) = backend else {
@@ -219,11 +226,10 @@ impl Agent {
             },
             weight: backend.weight,
             drain: self.drain_report(service, real_server, backend),
-            share_percent: if slots == 0 {
-                0.0
-            } else {
-                f64::from(backend.slots) / f64::from(slots) * 100.0
-            },
+            share_percent: found.share_percent(backend),
+            active_connections: Connections(backend.load.connections).active(),
+            inactive_connections: Connections(backend.load.connections).inactive(),
+            max_connections: backend.load.limits as u32,
             next_hop: match backend.next_hop {
                 _ if backend.is_local() => "local".to_owned(),
                 Some(mac) => mac.map(|octet| format!("{octet:02x}")).join(":"),

@@ -4,7 +4,7 @@
 
 use super::{Agent, boot_s};
 use crate::{
-    datapath::xdp::{Assignment, Maps, Swept, sweep},
+    datapath::xdp::{Assignment, Maps, Swept, SweptService, sweep},
     sys::grace::Grace,
 };
 use std::{io, net::IpAddr, sync::Arc, time::Instant};
@@ -43,12 +43,8 @@ pub(super) type Outcome = io::Result<(Vec<Assignment>, Swept)>;
 
 impl Sweeper {
     /// What the last sweep found of a service.
-    pub(super) fn found(&self, service: u16) -> (u64, u64) {
-        let found = self
-            .last
-            .as_ref()
-            .and_then(|swept| swept.services.get(&service));
-        found.map_or((0, 0), |found| (found.flows, found.elsewhere))
+    pub(super) fn found(&self, service: u16) -> Option<&SweptService> {
+        self.last.as_ref()?.services.get(&service)
     }
 
     /// Connections of a real server of a service, at the last sweep that began at `since` or later; `None`: there was none.
@@ -95,7 +91,8 @@ impl Sweeper {
     ) {
         self.waited += 1;
         let has_flows = self.last.as_ref().is_none_or(|swept| {
-            swept.ended > 0 || swept.services.values().any(|service| service.flows > 0)
+            let mut services = swept.services.values();
+            swept.ended > 0 || services.any(|service| service.flows + service.clients > 0)
         });
         let is_due = match need {
             Need::None => self.waited >= EVERY && has_flows,
@@ -137,6 +134,7 @@ impl Agent {
         let windows = writer.windows();
         let need = match windows.open() + windows.remembering() {
             _ if self.drains.go_on() => Need::Watched,
+            0 if writer.remembers_all() => Need::Usual,
             0 => Need::None,
             _ => Need::Usual,
         };

@@ -7,6 +7,7 @@ pub mod maglev;
 pub mod quorum;
 pub mod ramp;
 mod size;
+pub mod table;
 pub mod term;
 mod turns;
 

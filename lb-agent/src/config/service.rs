@@ -34,6 +34,7 @@ pub(super) fn service(t: &Table<'_>, datapath: Datapath) -> Option<Service> {
     let dead_hold = any(t, "dead_hold").unwrap_or(Duration::from_secs(5));
     let persistence = t.table("persistence", persistence);
     let one_packet = t.read("one_packet", Value::boolean).unwrap_or(false);
+    let sloppy_tcp = t.read("sloppy_tcp", Value::boolean).unwrap_or(false);
     let quorum = t.read("quorum", |value| value.integer(1..=u32::MAX));
     let hysteresis = t.read("hysteresis", |value| value.integer(0..=u32::MAX));
     let sorry_server = t.read("sorry_server", Value::endpoint);
@@ -69,6 +70,7 @@ pub(super) fn service(t: &Table<'_>, datapath: Datapath) -> Option<Service> {
         dead_hold,
         persistence,
         one_packet,
+        sloppy_tcp,
         quorum: quorum.unwrap_or(1),
         hysteresis: hysteresis.unwrap_or(0),
         sorry_server,

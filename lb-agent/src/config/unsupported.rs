@@ -39,9 +39,7 @@ const SERVICE: &[Rule<Service>] = &[
     ("fwmark", |s| matches!(s.listen, Listen::Fwmark(_)), "services of a firewall mark"),
     ("protocol", |s| s.protocol == Protocol::Sctp, "SCTP"),
     ("datapath", |s| s.datapath == Datapath::Ipvs, "IPVS"),
-    ("scheduler", |s| s.scheduler != Scheduler::Mh, "another scheduler than mh"),
-    ("persistence", |s| s.persistence.is_some(), "persistence"),
-    ("one_packet", |s| s.one_packet, "scheduling each packet by itself"),
+    ("scheduler", |s| matches!(s.scheduler, Scheduler::Lblc | Scheduler::Lblcr), "IPVS"),
     ("source", |s| s.source != NatSource::Keep, "masquerading"),
     ("nat_direct", |s| !s.nat_direct.is_empty(), "prefixes that mode nat leaves alone"),
     ("listen", |s| s.mode == Mode::Nat && s.listen.addresses().iter().any(|a| a.port() == 0), "mode nat on every port"),
@@ -49,8 +47,6 @@ const SERVICE: &[Rule<Service>] = &[
 
 #[rustfmt::skip]
 const REAL_SERVER: &[Rule<RealServer>] = &[
-    ("max_connections", |r| r.max_connections != 0, "limits of connections"),
-    ("min_connections", |r| r.min_connections != 0, "limits of connections"),
 ];
 
 fn mails_about_vrrp(config: &Config) -> bool {

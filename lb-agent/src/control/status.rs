@@ -109,14 +109,33 @@ pub struct ServiceStatus {
     pub open_slots: u32,
     /// Slots, besides, some of whose flows are remembered.
     pub remembering_slots: u32,
+    /// How a real server is chosen.
+    #[serde(default)]
+    pub scheduler: String,
+    /// How clients stay with their real server; `None`: they do not.
+    #[serde(default)]
+    pub persistence: Option<PersistenceStatus>,
     /// Flows that are remembered, at the last count.
     pub flows: u64,
-    /// Of these, how many another director would move.
+    /// Of these, how many another director would move or, where every connection is remembered, not know.
     pub moved_by_failover: u64,
     /// Its real servers.
     pub real_servers: Vec<RealServerStatus>,
     /// Its packets that were dropped, by reason.
     pub drops: Vec<ReasonCount>,
+}
+
+/// How clients stay with their real server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PersistenceStatus {
+    /// Seconds that a client is known without a connection that is used.
+    pub timeout_s: u32,
+    /// Clients of one prefix stay together: its length for IPv4.
+    pub prefix_v4: u8,
+    /// The same for IPv6.
+    pub prefix_v6: u8,
+    /// Clients that are known, at the last count.
+    pub clients: u64,
 }
 
 /// A sorry server.
@@ -157,6 +176,19 @@ pub struct RealServerStatus {
     pub history: Vec<ChangeStatus>,
     /// Its share of new flows, percent.
     pub share_percent: f64,
+    /// Remembered flows that are active connections, as IPVS counts them. Where the scheduler computes its choice, few are
+    /// remembered.
+    #[serde(default)]
+    pub active_connections: u32,
+    /// The others.
+    #[serde(default)]
+    pub inactive_connections: u32,
+    /// How many connections it may have; 0: any number.
+    #[serde(default)]
+    pub max_connections: u32,
+    /// Clients that stay with it, at the last count.
+    #[serde(default)]
+    pub clients: u64,
     /// The next hop's MAC address, or `local`, or `unresolved`.
     pub next_hop: String,
     /// Packets forwarded to it.
@@ -266,14 +298,26 @@ impl fmt::Display for Status {
                     service.open_slots, service.flows, service.moved_by_failover
                 )?;
             }
+            if let Some(persistence) = &service.persistence {
+                writeln!(
+                    f,
+                    "  {} clients of /{} and /{} are known for {} s",
+                    persistence.clients,
+                    persistence.prefix_v4,
+                    persistence.prefix_v6,
+                    persistence.timeout_s
+                )?;
+            }
             for real_server in &service.real_servers {
                 writeln!(
                     f,
-                    "  {:26} {:6} weight {:<5} {:5.1} %  {:>12} packets  {:17}  {}",
+                    "  {:26} {:6} weight {:<5} {:5.1} %  {:>6} active {:>6} inactive  {:>12} packets  {:17}  {}",
                     real_server.address,
                     real_server.state,
                     real_server.weight,
                     real_server.share_percent,
+                    real_server.active_connections,
+                    real_server.inactive_connections,
                     real_server.packets,
                     real_server.next_hop,
                     real_server.reason

@@ -2,7 +2,7 @@
 
 use crate::{balance::term::Term, model::Idle};
 use ipnet::IpNet;
-use lb_common::{BackendState, Mode, ServiceKey, control::ALWAYS_OWNED};
+use lb_common::{BackendState, Mode, Scheduling, ServiceKey, control::ALWAYS_OWNED, load::Limits};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// Everything the data plane is to do.
@@ -28,31 +28,51 @@ pub struct Service {
     /// Who owns each slot, as positions in `real_servers`; empty: nobody is there to serve. Shared, so that an
     /// unchanged table is known by its address.
     pub table: Arc<[u32]>,
+    /// The share of each of `real_servers`, in their order; those that are missing have none.
+    pub shares: Vec<Share>,
     /// The real servers, those that are down too, and those that were removed but keep flows.
     pub real_servers: Vec<RealServer>,
-    /// How long flows are known.
+    /// Where new flows go, and how long they are known.
     pub flows: FlowRules,
 }
 
-/// How long a service's flows are known.
+/// What a scheduler that keeps state is told of a real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Its weight among those that take new flows; 0: it takes none.
+    pub weight: u16,
+    /// How many connections it may have.
+    pub limits: Limits,
+}
+
+/// Where a service's new flows go, and how long flows are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowRules {
+    /// How new flows are given to real servers. Where that is not by slot, the table lists turns or real servers.
+    pub scheduling: Scheduling,
+    /// Lengths of clients' prefixes, IPv4 and IPv6, where they persist.
+    pub prefixes: [u8; 2],
     /// How long flows of before a change of the table are told from new ones, seconds.
     pub window_s: u64,
     /// How long a remembered flow may be silent.
     pub idle: Idle,
+    /// How long a client is known, seconds, where clients persist.
+    pub persistence_s: u32,
 }
 
 impl Default for FlowRules {
     /// The contract's defaults for TCP.
     fn default() -> Self {
         Self {
+            scheduling: Scheduling::default(),
+            prefixes: [32, 128],
             window_s: 900,
             idle: Idle {
                 tcp_s: 900,
                 tcp_fin_s: 120,
                 udp_s: 300,
             },
+            persistence_s: 0,
         }
     }
 }
@@ -129,6 +149,7 @@ impl Service {
             && self.keys == other.keys
             && self.owners == other.owners
             && self.flows == other.flows
+            && self.shares == other.shares
             && (Arc::ptr_eq(&self.table, &other.table) || self.table == other.table)
             && self.real_servers.len() == other.real_servers.len()
             && self

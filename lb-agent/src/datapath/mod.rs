@@ -5,4 +5,4 @@ pub mod fence;
 pub mod probe;
 pub mod xdp;
 
-pub use desired::{Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource};
+pub use desired::{Desired, Device, FlowRules, NextHop, RealServer, Service, Share, TunnelSource};

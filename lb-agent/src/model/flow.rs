@@ -25,6 +25,8 @@ impl Idle {
             FlowState::Glimpsed | FlowState::Established => self.tcp_s,
             FlowState::Closing | FlowState::Reset => self.tcp_fin_s,
             FlowState::Datagram | FlowState::Stream => self.udp_s,
+            // Clients have a time of their own: `persistence.timeout`.
+            FlowState::Visitor | FlowState::Regular => 0,
         }
     }
 }
@@ -69,6 +71,11 @@ impl Flows {
             flow.state = flow.state.after(segment);
             flow.seen = seen;
         }
+    }
+
+    /// All flows.
+    pub fn iter(&self) -> impl Iterator<Item = &Flow> {
+        self.0.values()
     }
 
     /// Keeps the flows that `is_wanted`.

@@ -14,15 +14,28 @@
 //! 4. Several changes in one window keep `previous` and the window's end. Where `previous` owns the slot again, the window
 //!    is over. When it ends otherwise, `current` becomes `previous`; remembered flows live until they end or idle out.
 //! 5. A SYN follows its entry, unless that connection is over or its server no longer keeps it.
+//!
+//! For services that remember every flow, because their scheduler keeps state or their clients persist:
+//!
+//! 6. A flow is where its entry says, by rules 3 and 5. A segment without an entry belongs to nobody: it is dropped, unless
+//!    the service schedules it as if it were a SYN.
+//! 7. A new flow goes to its client's server, as long as that takes new ones; else to who the scheduler chooses among
+//!    those that are not full. A client is known until it was silent for the persistence's time: its confirmed flows
+//!    vouch for it as long as they are used.
+//! 8. A server's connections are the entries that there are, active from the SYN to the client's FIN or RST.
 
 mod flow;
+mod load;
 mod service;
 #[cfg(test)]
 mod simulation;
 mod slot;
+mod stateful;
 mod verdict;
 
 pub use flow::{Flow, Flows, Idle};
+pub use load::{Board, Count, Member};
 pub use service::{Backend, Protocol, Rules, Service};
 pub use slot::Slot;
+pub use stateful::{Client, Memory};
 pub use verdict::Verdict;

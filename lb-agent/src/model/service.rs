@@ -1,8 +1,8 @@
 //! A service: its slots, its backends and its flows; what its agent does to them, and what they make of a packet.
 
-use super::{Flows, Idle, Slot, Verdict};
+use super::{Flows, Idle, Slot, Verdict, stateful::Memory};
 use crate::balance::term::{Limits, Standing, Term};
-use lb_common::{Reason, Segment, Tag, Tenure, hash};
+use lb_common::{Reason, Scheduling, Segment, Tag, Tenure, hash};
 use std::collections::BTreeMap;
 
 /// Transport protocol.
@@ -25,6 +25,10 @@ pub struct Rules {
     pub idle: Idle,
     /// How long a server keeps its flows.
     pub limits: Limits,
+    /// How servers are chosen for new flows.
+    pub scheduling: Scheduling,
+    /// How long a client is known, seconds, where clients persist.
+    pub persistence_s: u32,
 }
 
 /// A backend as its agent sees it.
@@ -43,6 +47,7 @@ pub struct Service {
     backends: BTreeMap<u32, Backend>,
     slots: Vec<Slot>,
     flows: Flows,
+    pub(super) memory: Memory,
     clock: u32,
     #[cfg(test)]
     pub(super) fault: super::simulation::Fault,
@@ -56,6 +61,7 @@ impl Service {
             backends: BTreeMap::new(),
             slots: vec![Slot::default(); slots],
             flows: Flows::default(),
+            memory: Memory::default(),
             clock: 0,
             #[cfg(test)]
             fault: super::simulation::Fault::None,
@@ -77,10 +83,34 @@ impl Service {
         &self.flows
     }
 
+    /// The rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Ticks that an agent was alive.
+    pub(super) fn clock(&self) -> u32 {
+        self.clock
+    }
+
     /// The slot of a flow.
     pub fn slot(&self, tag: Tag) -> Option<&Slot> {
-        self.slots
-            .get(hash::spread(tag.flow(), self.slots.len() as u32) as usize)
+        self.slots.get(self.place(tag))
+    }
+
+    fn place(&self, tag: Tag) -> usize {
+        let hash = self.rules.scheduling.slot_hash(tag.flow());
+        hash::spread(hash, self.slots.len() as u32) as usize
+    }
+
+    /// Puts another table in the place of the one there is.
+    pub(super) fn set_slots(&mut self, table: &[u32]) {
+        let settled = |&id: &u32| Slot {
+            current: Some(id),
+            previous: Some(id),
+            ..Slot::default()
+        };
+        self.slots = table.iter().map(settled).collect();
     }
 
     /// The agent commits: how each backend stands now (one that is left out was removed), and who owns each slot.
@@ -143,13 +173,22 @@ impl Service {
     fn sweep(&mut self) {
         let (slots, backends) = (&self.slots, &self.backends);
         let (idle, clock) = (self.rules.idle, self.clock);
-        let place = |tag: Tag| hash::spread(tag.flow(), slots.len() as u32) as usize;
+        let scheduling = self.rules.scheduling;
+        let place =
+            |tag: Tag| hash::spread(scheduling.slot_hash(tag.flow()), slots.len() as u32) as usize;
         self.flows.retain(|tag, flow| {
-            let slot = &slots[place(tag)];
+            let says_more = scheduling.is_stateful() || {
+                let slot = &slots[place(tag)];
+                slot.is_open() || slot.current != Some(flow.backend)
+            };
             backends.contains_key(&flow.backend)
                 && clock.wrapping_sub(flow.seen) <= idle.of(flow.state)
-                && (slot.is_open() || slot.current != Some(flow.backend))
+                && says_more
         });
+        if scheduling.is_stateful() {
+            self.sweep_clients();
+            return;
+        }
         let mut remembers = vec![false; self.slots.len()];
         for tag in self.flows.tags() {
             remembers[place(tag)] = true;
@@ -159,7 +198,16 @@ impl Service {
         }
     }
 
-    /// A packet of the flow with this tag.
+    /// A packet of the flow with this tag, from a client with that one (which means nothing unless clients persist).
+    pub fn decide_for(&mut self, tag: Tag, client: Tag, segment: Segment) -> Verdict {
+        if self.rules.scheduling.is_stateful() {
+            self.decide_by_memory(tag, client, segment)
+        } else {
+            self.decide(tag, segment)
+        }
+    }
+
+    /// A packet of the flow with this tag, of a service that computes its choice.
     pub fn decide(&mut self, tag: Tag, segment: Segment) -> Verdict {
         let Some(&slot) = self.slot(tag) else {
             return Verdict::Dropped(Reason::NoRealServer);
@@ -222,19 +270,19 @@ impl Service {
         to(backend)
     }
 
-    fn remember(&mut self, tag: Tag, backend: u32, segment: Segment) {
+    pub(super) fn remember(&mut self, tag: Tag, backend: u32, segment: Segment) {
         if segment != Segment::Related {
             self.flows.remember(tag, backend, segment, self.clock);
         }
     }
 
-    fn touch(&mut self, tag: Tag, segment: Segment) {
+    pub(super) fn touch(&mut self, tag: Tag, segment: Segment) {
         if segment != Segment::Related {
             self.flows.touch(tag, segment, self.clock);
         }
     }
 
-    fn tenure(&self, id: u32) -> Tenure {
+    pub(super) fn tenure(&self, id: u32) -> Tenure {
         self.backends
             .get(&id)
             .map_or(Tenure::Released, |backend| backend.term.tenure)
@@ -256,6 +304,11 @@ impl Service {
     }
 
     #[cfg(test)]
+    pub(super) fn forget_flows(&mut self) {
+        self.flows = Flows::default();
+    }
+
+    #[cfg(test)]
     fn syn_to_current(&self) -> bool {
         self.fault == super::simulation::Fault::SynToCurrent
     }
@@ -267,14 +320,14 @@ impl Service {
 }
 
 /// Whether the packet belongs to a connection whose state another server lacks.
-fn is_established(segment: Segment) -> bool {
+pub(super) fn is_established(segment: Segment) -> bool {
     match segment {
         Segment::Data | Segment::Fin | Segment::Rst => true,
         Segment::Syn | Segment::Datagram | Segment::Related => false,
     }
 }
 
-fn to(backend: Option<u32>) -> Verdict {
+pub(super) fn to(backend: Option<u32>) -> Verdict {
     match backend {
         Some(id) => Verdict::To(id),
         None => Verdict::Dropped(Reason::NoRealServer),

@@ -9,9 +9,10 @@
 //!
 //! and search more of them with `LB_SEEDS=<number>`. The faults planted in [`Fault`] are the first design's, and those of holes found since; each must be found.
 
+mod random;
 mod world;
 
-use super::{Flows, Service, Slot, service::Backend};
+use super::{Board, Flows, Service, Slot, service::Backend};
 use crate::balance::term::Standing;
 use std::collections::BTreeMap;
 use world::World;
@@ -40,6 +41,12 @@ pub enum Fault {
     EndOutlivesWindow,
     /// Windows end at a restart.
     RestartEndsWindows,
+    /// A client goes to its server also where that takes no new connections.
+    ClientFollowsAnyServer,
+    /// One that was full takes new connections as soon as it has one less.
+    FullIsForgotten,
+    /// A restart forgets the flows.
+    RestartForgetsFlows,
 }
 
 impl Fault {
@@ -74,8 +81,16 @@ impl Fault {
     }
 
     pub fn after_restart(self, service: &mut Service, now_s: u64) {
-        if self == Self::RestartEndsWindows {
-            service.end_windows(now_s);
+        match self {
+            Self::RestartEndsWindows => service.end_windows(now_s),
+            Self::RestartForgetsFlows => service.forget_flows(),
+            _ => {}
+        }
+    }
+
+    pub fn before_choice(self, board: &mut Board) {
+        if self == Self::FullIsForgotten {
+            board.full.clear();
         }
     }
 }
@@ -140,4 +155,19 @@ fn a_window_that_inherits_the_end_of_another_is_found() {
 #[test]
 fn windows_that_end_at_a_restart_are_found() {
     find(Fault::RestartEndsWindows);
+}
+
+#[test]
+fn a_client_that_follows_a_server_which_takes_no_new_connections_is_found() {
+    find(Fault::ClientFollowsAnyServer);
+}
+
+#[test]
+fn a_server_that_forgets_that_it_was_full_is_found() {
+    find(Fault::FullIsForgotten);
+}
+
+#[test]
+fn flows_that_a_restart_forgets_are_found() {
+    find(Fault::RestartForgetsFlows);
 }

@@ -118,6 +118,14 @@ impl<T: Pod> MappedArray<T> {
             .is_ok()
     }
 
+    /// Adds `value` to the aligned word at `offset` bytes into the element at `index`, wrapping around.
+    ///
+    /// # Panics
+    /// Where the word is not inside the element.
+    pub fn add_to_word(&self, index: u32, offset: usize, value: u64) {
+        self.word(index, offset).fetch_add(value, Ordering::AcqRel);
+    }
+
     fn word(&self, index: u32, offset: usize) -> &AtomicU64 {
         assert!(
             offset.is_multiple_of(8) && offset + 8 <= Self::STRIDE,

@@ -11,8 +11,8 @@ use lb_agent::datapath::{
 };
 use lb_agent::{balance::term::Term, model::Idle};
 use lb_common::{
-    Backend, BackendState, Control, Live, Mode, Reason, ServiceKey, control::banked, filter, hash,
-    key,
+    Backend, BackendState, Control, Live, Mode, Reason, Scheduling, ServiceKey, control::banked,
+    filter, hash, key,
 };
 use proptest::{
     prelude::*,
@@ -29,6 +29,9 @@ const LOOPBACK: u32 = 1;
 
 /// A change moves every flow at once.
 const NO_WINDOW: FlowRules = FlowRules {
+    scheduling: Scheduling(0),
+    prefixes: [32, 128],
+    persistence_s: 0,
     window_s: 0,
     idle: Idle {
         tcp_s: 900,
@@ -78,6 +81,7 @@ fn service(number: u8, real_servers: &[u8], slots: u32) -> Service {
             .collect(),
         real_servers: real_servers.iter().copied().map(real_server).collect(),
         flows: NO_WINDOW,
+        shares: Vec::new(),
     }
 }
 

@@ -34,7 +34,11 @@ fn families(reason: Reason) -> &'static [u8] {
         // 0: frames that carry no IP at all.
         Reason::NotBalanced => &[0, key::IPV4, key::IPV6],
         // Take a change of the table, see `windows`.
-        Reason::RealServerDead | Reason::NotRemembered => &[],
+        Reason::RealServerDead
+        | Reason::NotRemembered
+        | Reason::UnknownConnection
+        | Reason::AllFull
+        | Reason::FlowTableFull => &[],
         Reason::Forwarded
         | Reason::NotAService
         | Reason::Truncated

@@ -2,14 +2,18 @@
 
 use crate::world;
 use aya::{
-    maps::{PerCpuArray, PerCpuValues},
+    maps::{Array, PerCpuArray, PerCpuValues},
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_agent::datapath::{
     Desired,
     xdp::{Capacity, Datapath, Maps, Snapshot, Writer},
 };
-use lb_common::{Counter, Reason, Route, hash, key, layout::PROGRAM, route};
+use lb_common::{
+    Counter, Reason, Route, hash, key,
+    layout::{PROGRAM, map},
+    route,
+};
 use nix::unistd::geteuid;
 use std::{
     collections::BTreeMap,
@@ -212,6 +216,16 @@ impl Rig {
         let cpus = routes.get(&place, 0).expect("read a route").len();
         let values = PerCpuValues::try_from(vec![route; cpus]).expect("a value for each CPU");
         routes.set(place, values, 0).expect("write a route");
+    }
+
+    /// Every service's turns begin anew.
+    pub fn begin_turns(&mut self) {
+        let map = self.datapath.object().map_mut(map::TURNS);
+        let map = map.expect("the object has the map");
+        let mut turns: Array<_, u64> = Array::try_from(map).expect("the map is an array");
+        for service in 0..turns.len() {
+            turns.set(service, 0, 0).expect("write a turn");
+        }
     }
 
     /// Runs the program once over `frame`.

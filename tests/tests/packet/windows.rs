@@ -8,12 +8,15 @@ use crate::{
 use lb_agent::{
     balance::term::{Limits, Standing},
     datapath::{
-        Desired, Device, FlowRules, NextHop, RealServer, Service,
+        Desired, Device, FlowRules, NextHop, RealServer, Service, Share,
         xdp::{Capacity, Datapath, Snapshot, Writer, sweep},
     },
     model::{self, Idle, Protocol, Rules, Verdict},
 };
-use lb_common::{BackendState, Mode, Reason, Segment, ServiceKey, Slot, Tag, hash, key};
+use lb_common::{
+    BackendState, Method, Mode, Reason, Scheduling, Segment, ServiceKey, Slot, Tag, hash, key,
+    scheduling::FLOW_BITS,
+};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::{
@@ -33,8 +36,12 @@ const WORLDS: u64 = 40;
 /// Steps in each.
 const STEPS: usize = 150;
 
+/// Length of the clients' prefixes.
+const PREFIX: u8 = 24;
+
 mod flood;
 mod scenes;
+mod schedulers;
 
 /// A world in the kernel, and the same in the model.
 struct Both {
@@ -42,6 +49,8 @@ struct Both {
     model: model::Service,
     rules: Rules,
     owners: Vec<Option<u32>>,
+    /// Weight and limits by server.
+    shares: BTreeMap<u32, Share>,
     now_s: u64,
 }
 
@@ -64,6 +73,7 @@ impl Both {
             model: model::Service::new(rules, SLOTS),
             rules,
             owners: vec![None; SLOTS],
+            shares: BTreeMap::new(),
             now_s: 5_000,
         };
         both.rig.datapath.writer().grace_passed();
@@ -72,6 +82,7 @@ impl Both {
             both.write(&Desired::default());
         }
         let _ = sweep(both.rig.datapath.maps(), &[]);
+        both.rig.begin_turns();
         both
     }
 
@@ -120,9 +131,16 @@ impl Both {
                 keys: vec![ServiceKey::v4(VIP.octets(), 80, protocol)],
                 owners: vec![0],
                 table: table.unwrap_or_default().into(),
+                shares: self.shares_of(&numbers),
                 real_servers: real_servers.collect(),
                 flows: FlowRules {
-                    window_s: self.rules.window_s,
+                    scheduling: self.rules.scheduling,
+                    prefixes: [PREFIX, 128],
+                    persistence_s: self.rules.persistence_s,
+                    window_s: match self.rules.scheduling.is_stateful() {
+                        true => 0,
+                        false => self.rules.window_s,
+                    },
                     idle: self.rules.idle,
                 },
             }],
@@ -138,6 +156,10 @@ impl Both {
 
     /// How each server stands now; the slots are spread over those that serve.
     fn stand(&mut self, standings: &BTreeMap<u32, Standing>) {
+        if self.rules.scheduling.is_stateful() {
+            self.enlist(standings);
+            return;
+        }
         let owner = |place: usize| {
             let serving = standings
                 .iter()
@@ -173,7 +195,19 @@ impl Both {
         writer.forget(&assignments, &swept, now_s);
         let flows: u64 = swept.services.values().map(|service| service.flows).sum();
         assert_eq!(flows, self.model.flows().len() as u64, "flows at {now_s}");
+        let clients: u64 = swept.services.values().map(|service| service.clients).sum();
+        let known = self.model.clients().len() as u64;
+        assert_eq!(clients, known, "clients at {now_s}");
         self.compare_slots();
+        self.compare_loads();
+    }
+
+    /// A second passes for the program alone.
+    fn tick_in_program(&mut self) {
+        let maps = Arc::clone(self.rig.datapath.maps());
+        let writer = self.rig.datapath.writer();
+        writer.tick();
+        let _ = sweep(&maps, &writer.assignments());
     }
 
     /// The agent is killed, and another one starts.
@@ -231,7 +265,7 @@ impl Both {
 
     /// A packet of flow `number`, through both.
     fn packet(&mut self, number: u16, segment: Segment) -> Verdict {
-        let source = Ipv4Addr::new(10, 9, 8, 7);
+        let source = source(number);
         let frame = frame(source, number, segment);
         let protocol = match segment {
             Segment::Datagram => key::UDP,
@@ -239,8 +273,17 @@ impl Both {
         };
         let ports = u32::from(number.to_be()) | u32::from(80_u16.to_be()) << 16;
         let [from, to] = [source, VIP].map(|address| u32::from_ne_bytes(address.octets()));
-        let tag = Tag::new(hash::flow4(from, to, ports, protocol), u32::from(number));
-        let expected = self.model.decide(tag, segment);
+        let flow = hash::flow4(from, to, ports, protocol);
+        let by_address =
+            |address| hash::address(&[address, 0, 0, 0]) & !FLOW_BITS | flow & FLOW_BITS;
+        let flow = match self.rules.scheduling.method() {
+            Method::BySource => by_address(from),
+            Method::ByDestination => by_address(to),
+            _ => flow,
+        };
+        let tag = Tag::new(flow, u32::from(number));
+        let client = Tag(u64::from(u32::from(source) >> (32 - PREFIX)));
+        let expected = self.model.decide_for(tag, client, segment);
         let got = verdict(&self.rig.run(&frame));
         let wanted = match expected {
             Verdict::To(number) => Some(number),
@@ -288,9 +331,16 @@ fn verdict(outcome: &Outcome) -> Option<u32> {
     }
 }
 
+/// Flows of a few clients of two prefixes.
+fn source(number: u16) -> Ipv4Addr {
+    Ipv4Addr::new(10, 9, 8 + (number % 2) as u8, 7 + (number % 3) as u8)
+}
+
 fn rules(protocol: Protocol) -> Rules {
     Rules {
         protocol,
+        scheduling: Scheduling::default(),
+        persistence_s: 12,
         window_s: 20,
         idle: Idle {
             tcp_s: 20,
@@ -321,7 +371,18 @@ fn run(seed: u64) {
     } else {
         Protocol::Tcp
     };
-    let mut both = Both::new(rules(protocol));
+    let scheduling = match below(2) {
+        0 => Scheduling::default(),
+        _ => schedulers::any(&mut below),
+    };
+    let mut both = Both::new(Rules {
+        scheduling,
+        ..rules(protocol)
+    });
+    let limit = schedulers::limit(scheduling, &mut below);
+    both.shares = (1..=SERVERS)
+        .map(|number| (number, schedulers::share(number, limit)))
+        .collect();
     let mut standings = all(Standing::Serving);
     both.stand(&standings);
     for _ in 0..STEPS {

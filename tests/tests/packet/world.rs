@@ -531,6 +531,7 @@ impl Named {
             table: self.table().into(),
             real_servers,
             flows: FlowRules::default(),
+            shares: Vec::new(),
         }
     }
 }

@@ -10,12 +10,15 @@ use super::{
 use crate::{
     agent::ownership::{self, Held},
     balance::{self, Member, Quorum, TableSize, ramp, term::Term},
-    config::{self, Endpoint, Listen, Protocol},
-    datapath::{FlowRules, RealServer, Service},
+    config::{self, Endpoint, Listen, Protocol, Scheduler},
+    control::status::PersistenceStatus,
+    datapath::{FlowRules, RealServer, Service, Share},
     model::Idle,
     network::NextHops,
 };
-use lb_common::{BackendState, ServiceKey, control::ALWAYS_OWNED, key};
+use lb_common::{
+    BackendState, Method, Scheduling, ServiceKey, control::ALWAYS_OWNED, key, load::Limits,
+};
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
@@ -32,6 +35,8 @@ pub struct PoolService {
     pub listen: Vec<SocketAddr>,
     /// Transport protocol.
     pub protocol: Protocol,
+    /// How a real server is chosen.
+    pub scheduler: Scheduler,
     /// How its entries are found in the maps.
     pub keys: Vec<ServiceKey>,
     /// The ownership words that govern them, in the same order.
@@ -49,6 +54,7 @@ pub struct PoolService {
     /// `None`: it is checked and counted, and never forwarded.
     forwarding: Option<Forwarding>,
     flows: FlowRules,
+    limits: Vec<Limits>,
     quorum: Quorum,
     commands: UpDown,
     table: CachedTable,
@@ -103,6 +109,7 @@ impl PoolService {
             owners,
             listen,
             protocol: service.protocol,
+            scheduler: service.scheduler,
             real_servers: real_servers.collect::<Result<_, _>>()?,
             history: History::default(),
             sorry_server: service.sorry_server,
@@ -111,6 +118,11 @@ impl PoolService {
             governed_by,
             suspends_checks: service.suspend_checks_in_backup,
             flows: flow_rules(service),
+            limits: service
+                .real_servers
+                .iter()
+                .map(|own| Limits::new(own.max_connections, own.min_connections))
+                .collect(),
             quorum: Quorum::new(service.quorum, service.hysteresis, whole.sum()),
             commands: own_commands.map_err(|source| PoolError::Notify {
                 service: service.name.clone(),
@@ -209,6 +221,19 @@ impl PoolService {
         own.chain(self.sorry_server.map(|sorry| sorry.address))
     }
 
+    /// Slots that its table takes at most.
+    pub(super) fn most_slots(&self) -> u32 {
+        let all = self.addresses().count() as u32;
+        match self.flows.scheduling.method() {
+            Method::BySlot | Method::BySource | Method::ByDestination => self.table_size.slots(),
+            Method::InTurn if self.scheduler == Scheduler::Rr => all,
+            Method::InTurn => balance::table::LONGEST as u32 + all,
+            Method::Least | Method::LeastByWeight | Method::ShortestDelay | Method::NeverQueue => {
+                all
+            }
+        }
+    }
+
     /// Who takes new flows, by their places in what [`Self::desired`] lists.
     fn members(&self, now: Instant) -> Vec<Member> {
         let sorry_place = self.real_servers.len() as u32;
@@ -240,10 +265,38 @@ impl PoolService {
             .map(|(place, real_server)| Member {
                 address: real_server.address,
                 port: real_server.port.unwrap_or(0),
-                weight: real_server.share(scale, now),
+                weight: match real_server.share(scale, now) {
+                    weight if self.scheduler == Scheduler::Rr => weight.min(1),
+                    weight => weight,
+                },
                 backend: place,
             })
             .collect()
+    }
+
+    /// How its clients stay with their real servers, of whom `clients` are known.
+    pub fn persistence(&self, clients: u64) -> Option<PersistenceStatus> {
+        let [prefix_v4, prefix_v6] = self.flows.prefixes;
+        let persists = self.flows.scheduling.is_persistent();
+        persists.then_some(PersistenceStatus {
+            timeout_s: self.flows.persistence_s,
+            prefix_v4,
+            prefix_v6,
+            clients,
+        })
+    }
+
+    /// What each of those that [`Self::desired`] lists is to get, once the table is made.
+    fn shares(&self) -> Vec<Share> {
+        let sorry = self.sorry_server.map(|_| Limits::default());
+        let limits = self.limits.iter().copied().chain(sorry);
+        let mut shares: Vec<Share> = limits.map(|limits| Share { weight: 0, limits }).collect();
+        for member in &self.table.members {
+            if let Some(share) = shares.get_mut(member.backend as usize) {
+                share.weight = member.weight;
+            }
+        }
+        shares
     }
 
     /// Whether replies of its real servers pass here.
@@ -281,9 +334,9 @@ impl PoolService {
     pub(super) fn desired(&mut self, next_hops: &NextHops, now: Instant) -> Service {
         let members = self.members(now);
         if members != self.table.members {
-            let slots = balance::maglev::table(&members, self.table_size)
-                .unwrap_or_default()
-                .into();
+            let is_limited = self.limits.iter().any(|limits| !limits.is_none());
+            let method = self.flows.scheduling.method();
+            let slots = balance::table::table(method, &members, self.table_size, is_limited).into();
             self.table = CachedTable { members, slots };
         }
         let own = self.real_servers.iter().map(PoolRealServer::receiver);
@@ -300,6 +353,7 @@ impl PoolService {
             keys: self.keys.clone(),
             owners: self.owners.clone(),
             table: Arc::clone(&self.table.slots),
+            shares: self.shares(),
             flows: self.flows,
             real_servers: own
                 .chain(sorry)
@@ -309,15 +363,22 @@ impl PoolService {
     }
 }
 
-/// How long flows of the service are known, in whole seconds.
+/// Where flows of the service go, and how long they are known, in whole seconds.
 fn flow_rules(service: &config::Service) -> FlowRules {
     let seconds = |duration: Duration| duration.as_millis().div_ceil(1000) as u64;
+    let scheduling = scheduling(service);
     let window = match service.protocol {
+        // Every flow is remembered: there is nothing to tell apart.
+        _ if scheduling.is_stateful() || service.one_packet => Duration::ZERO,
         Protocol::Udp => service.udp_learn,
         Protocol::Tcp | Protocol::Sctp => service.transition,
     };
     let idle = service.idle_timeout;
+    let persistence = service.persistence;
     FlowRules {
+        scheduling,
+        prefixes: persistence.map_or([32, 128], |client| [client.prefix_v4, client.prefix_v6]),
+        persistence_s: persistence.map_or(0, |client| seconds(client.timeout) as u32),
         window_s: seconds(window),
         idle: Idle {
             tcp_s: seconds(idle.tcp) as u32,
@@ -325,6 +386,38 @@ fn flow_rules(service: &config::Service) -> FlowRules {
             udp_s: seconds(idle.udp) as u32,
         },
     }
+}
+
+/// How new flows are given to real servers.
+fn scheduling(service: &config::Service) -> Scheduling {
+    let method = match service.scheduler {
+        // The locality-based ones are IPVS's alone, and refused.
+        Scheduler::Mh | Scheduler::Lblc | Scheduler::Lblcr => Method::BySlot,
+        Scheduler::Sh => Method::BySource,
+        Scheduler::Dh => Method::ByDestination,
+        Scheduler::Rr | Scheduler::Wrr => Method::InTurn,
+        Scheduler::Lc => Method::Least,
+        Scheduler::Wlc => Method::LeastByWeight,
+        Scheduler::Sed => Method::ShortestDelay,
+        Scheduler::Nq => Method::NeverQueue,
+    };
+    let mut scheduling = Scheduling::new(method);
+    if let Some(persistence) = service.persistence {
+        scheduling = scheduling.persistent(persistence.prefix_v4);
+    }
+    if !scheduling.is_stateful() {
+        // All packets of a flow go to one real server by the flow's hash, one by one or not.
+        return scheduling;
+    }
+    let one_packet = match service.one_packet {
+        true => Scheduling::ONE_PACKET,
+        false => 0,
+    };
+    let sloppy = match service.sloppy_tcp {
+        true => Scheduling::SLOPPY,
+        false => 0,
+    };
+    scheduling.with(one_packet | sloppy)
 }
 
 /// The key of a listen address; `None` for what the data plane does not balance.

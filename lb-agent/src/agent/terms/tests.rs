@@ -37,6 +37,7 @@ fn desired(real_servers: &[RealServer]) -> Desired {
             table: [].into(),
             real_servers: real_servers.to_vec(),
             flows: FlowRules::default(),
+            shares: Vec::new(),
         }],
         devices: Vec::new(),
     }

@@ -37,6 +37,8 @@ pub struct Service {
     pub persistence: Option<Persistence>,
     /// UDP: each packet is scheduled by itself.
     pub one_packet: bool,
+    /// TCP, where every connection is remembered: a segment of one that is not known is given to a real server too.
+    pub sloppy_tcp: bool,
     /// Weight of live real servers below which the service is down, at least 1.
     pub quorum: u32,
     /// How far beyond the quorum the weight must go for a change; below the quorum.

@@ -1,6 +1,6 @@
 //! Rules of one service.
 
-use lb_common::Deadline;
+use lb_common::{Deadline, scheduling::CANDIDATES};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub(super) fn errors(cx: &Context, service: &Service) {
     rules.transition();
     rules.hysteresis();
     rules.one_packet();
+    rules.candidates();
     rules.real_servers();
     if let Some(endpoint) = service.sorry_server {
         rules.port(endpoint, &rules.key("sorry_server"));
@@ -171,6 +172,23 @@ impl Rules<'_> {
         if self.service.one_packet && self.service.protocol != Protocol::Udp {
             let message = format!("cannot be with protocol {}", self.service.protocol);
             self.error("one_packet", message, "`protocol = \"udp\"`");
+        }
+    }
+
+    /// Who has least to do is found by looking at all.
+    fn candidates(&self) {
+        let scheduler = self.service.scheduler;
+        let looks_at_all = match scheduler {
+            Scheduler::Lc | Scheduler::Wlc | Scheduler::Sed | Scheduler::Nq => true,
+            Scheduler::Mh | Scheduler::Sh | Scheduler::Dh | Scheduler::Rr | Scheduler::Wrr => false,
+            Scheduler::Lblc | Scheduler::Lblcr => false,
+        };
+        let (number, most) = (self.service.real_servers.len(), CANDIDATES as usize);
+        if looks_at_all && number > most {
+            let message =
+                format!("{scheduler} compares all real servers, and {number} are too many");
+            let expected = format!("at most {most} real servers, or scheduler mh, rr or wrr");
+            self.error("scheduler", message, expected);
         }
     }
 

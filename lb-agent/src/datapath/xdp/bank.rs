@@ -5,7 +5,7 @@
 use super::capacity::{Capacity, NoRoom};
 use crate::datapath::{Desired, desired};
 use lb_common::{
-    Address, Backend, Mode, Service, ServiceKey, hash, key,
+    Address, Backend, Mode, Scheduling, Service, ServiceKey, hash, key,
     service::{FLAG_ADDRESS_ONLY, FLAG_LOCAL, FLAG_REPLY, MAX_PROBES},
     slot::MAX_BACKEND,
 };
@@ -67,6 +67,12 @@ impl WrittenTable {
 }
 
 impl Occupied {
+    /// How new flows of the service with this id are given to real servers.
+    pub fn scheduling(&self, service: u16) -> Scheduling {
+        let entry = self.services.iter().find(|entry| entry.id == service);
+        Scheduling(entry.map_or(0, |entry| entry.scheduling))
+    }
+
     /// The slots of the service with this id: the first, and how many.
     pub fn slots(&self, service: u16) -> Option<(u32, u32)> {
         let entry = self.services.iter().find(|entry| entry.id == service)?;
@@ -85,6 +91,8 @@ pub struct Plan {
     pub backends: Vec<(u32, Backend)>,
     /// Next hop of each of `backends`.
     pub next_hops: Vec<desired::NextHop>,
+    /// Share and limits of each of `backends`.
+    pub shares: Vec<desired::Share>,
     /// Ids that did not exist in the live bank.
     pub new_backends: Vec<u32>,
     /// Ids of services that did not exist in the live bank.
@@ -114,6 +122,21 @@ pub fn wire_address(address: IpAddr) -> (Address, u8) {
     match address {
         IpAddr::V4(v4) => ([u32::from_ne_bytes(v4.octets()), 0, 0, 0], key::IPV4),
         IpAddr::V6(v6) => (key::words(v6.octets()), key::IPV6),
+    }
+}
+
+/// A service's scheduling for clients of a key's family.
+fn scheduling_for(service: &desired::Service, key: ServiceKey) -> Scheduling {
+    let desired::FlowRules {
+        scheduling,
+        prefixes: [v4, v6],
+        ..
+    } = service.flows;
+    let is_v4 = (key.tuple >> 24) as u8 == key::IPV4;
+    match scheduling.is_persistent() {
+        true if is_v4 => scheduling.persistent(v4),
+        true => scheduling.persistent(v6),
+        false => scheduling,
     }
 }
 
@@ -198,6 +221,9 @@ pub fn plan(
                 },
             ));
         }
+        let shares = service.shares.iter().copied();
+        let shares = shares.chain(std::iter::repeat(desired::Share::default()));
+        plan.shares.extend(shares.take(service.real_servers.len()));
         let len = match occupied.slots(id) {
             Some((_, len)) if service.table.is_empty() && service.flows.window_s > 0 => len,
             _ => service.table.len() as u32,
@@ -233,6 +259,7 @@ pub fn plan(
                 slots_len: len,
                 id,
                 owner,
+                scheduling: scheduling_for(service, key).0,
                 ..Service::default()
             };
             entries.insert(key, entry);

@@ -4,7 +4,8 @@ use super::capacity::Capacity;
 use crate::sys::mapped::MappedArray;
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuValues};
 use lb_common::{
-    Backend, Control, Counter, Reason, Service, Slot, flow::Bucket, layout::map, reason::REASONS,
+    Backend, Control, Counter, Load, Reason, Service, Slot, flow::Bucket, layout::map,
+    reason::REASONS,
 };
 use std::{
     collections::HashMap,
@@ -25,6 +26,8 @@ pub struct Maps {
     pub backends: MappedArray<Backend>,
     /// Remembered flows.
     pub flows: MappedArray<Bucket>,
+    /// Connections and limits by backend id.
+    pub loads: MappedArray<Load>,
     backend_counters: Mutex<PerCpuArray<MapData, Counter>>,
     reason_counters: Mutex<PerCpuArray<MapData, u64>>,
     capacity: Capacity,
@@ -74,13 +77,14 @@ impl Maps {
         let read = |name| move |source| MapsError::Read { name, source };
         let (control, services) = (take(map::CONTROL)?, take(map::SERVICES)?);
         let (slots, backends) = (take(map::SLOTS)?, take(map::BACKENDS)?);
-        let flows = take(map::FLOWS)?;
+        let (flows, loads) = (take(map::FLOWS)?, take(map::LOADS)?);
         Ok(Self {
             control: mapped(&control, map::CONTROL, 1)?,
             services: mapped(&services, map::SERVICES, capacity.services * 2)?,
             slots: mapped(&slots, map::SLOTS, capacity.slots)?,
             backends: mapped(&backends, map::BACKENDS, capacity.backends * 2)?,
             flows: mapped(&flows, map::FLOWS, capacity.flow_buckets)?,
+            loads: mapped(&loads, map::LOADS, capacity.backends)?,
             backend_counters: Mutex::new(
                 PerCpuArray::try_from(per_cpu(take(map::BACKEND_COUNTERS)?))
                     .map_err(read(map::BACKEND_COUNTERS))?,
@@ -90,7 +94,7 @@ impl Maps {
                     .map_err(read(map::REASON_COUNTERS))?,
             ),
             capacity,
-            _open: vec![control, services, slots, backends, flows],
+            _open: vec![control, services, slots, backends, flows, loads],
         })
     }
 

@@ -23,7 +23,7 @@ pub use object::{LoadError, load_program};
 pub use owners::Owners;
 pub use pins::{BPFFS, Found, Pins, PinsError};
 pub use snapshot::{BackendSnapshot, ServiceSnapshot, Snapshot};
-pub use sweep::{Assignment, Swept, SweptService, sweep};
+pub use sweep::{Assignment, Swept, SweptBackend, SweptService, sweep};
 pub use windows::{View, Windows};
 pub use writer::{CommitError, Writer};
 

@@ -63,7 +63,9 @@ pub fn load(capacity: Capacity, pins: Option<&Path>) -> Result<(Ebpf, Maps), Loa
         .map_max_entries(map::BACKENDS, capacity.backends * 2)
         .map_max_entries(map::BACKEND_COUNTERS, capacity.backends)
         .map_max_entries(map::REASON_COUNTERS, capacity.reason_counters())
-        .map_max_entries(map::FLOWS, capacity.flow_buckets);
+        .map_max_entries(map::FLOWS, capacity.flow_buckets)
+        .map_max_entries(map::LOADS, capacity.backends)
+        .map_max_entries(map::TURNS, capacity.services);
     if let Some(directory) = pins {
         for name in map::ALL {
             loader.map_pin_path(name, directory.join(name));

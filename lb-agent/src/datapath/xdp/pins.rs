@@ -13,7 +13,7 @@
 use super::capacity::Capacity;
 use aya::maps::{MapError, MapInfo, MapType};
 use lb_common::{
-    Backend, Control, Counter, LAYOUT_VERSION, Service, Slot, flow::Bucket, layout::map,
+    Backend, Control, Counter, LAYOUT_VERSION, Load, Service, Slot, flow::Bucket, layout::map,
 };
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::{
@@ -92,6 +92,7 @@ const SHAPES: [Shape; map::ALL.len()] = [
     shape::<Counter>(map::BACKEND_COUNTERS, MapType::PerCpuArray, 0),
     shape::<u64>(map::REASON_COUNTERS, MapType::PerCpuArray, 0),
     shape::<Bucket>(map::FLOWS, MapType::Array, MMAPABLE),
+    shape::<Load>(map::LOADS, MapType::Array, MMAPABLE),
 ];
 
 impl Pins {
@@ -350,6 +351,7 @@ fn capacity_of(directory: &Path) -> Result<Capacity, String> {
         backend_counters,
         reason_counters,
         flow_buckets,
+        loads,
     ] = sizes[..]
     else {
         return Err("not every map is there".to_owned());
@@ -366,6 +368,7 @@ fn capacity_of(directory: &Path) -> Result<Capacity, String> {
         && backends == capacity.backends * 2
         && backend_counters == capacity.backends
         && reason_counters == capacity.reason_counters()
+        && loads == capacity.backends
         && flow_buckets.is_power_of_two();
     if consistent {
         Ok(capacity)

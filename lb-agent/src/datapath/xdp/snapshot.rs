@@ -5,8 +5,8 @@ use super::{
     maps::{Maps, MapsError},
 };
 use lb_common::{
-    Backend, Control, Counter, Live, Mode, NextHop, Reason, Service, ServiceKey, Slot,
-    backend::mac_octets, reason::Fate,
+    Backend, Control, Counter, Live, Load, Method, Mode, NextHop, Reason, Scheduling, Service,
+    ServiceKey, Slot, backend::mac_octets, reason::Fate,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -40,6 +40,8 @@ pub struct ServiceSnapshot {
     pub open: u32,
     /// Slots without, some of whose flows are remembered.
     pub remembering: u32,
+    /// How its new flows are given to backends.
+    pub scheduling: Scheduling,
     /// Its backends.
     pub backends: Vec<BackendSnapshot>,
     /// Replies of its NAT real servers that were sent to clients.
@@ -73,6 +75,10 @@ pub struct BackendSnapshot {
     pub next_hop: Option<[u8; 6]>,
     /// What it was sent.
     pub counter: Counter,
+    /// Its connections, and how many it may have.
+    pub load: Load,
+    /// Its weight among those that take new flows.
+    pub share: u32,
 }
 
 impl Snapshot {
@@ -98,6 +104,7 @@ impl Snapshot {
         let mut owned: HashMap<u32, u32> = HashMap::new();
         for (id, table) in &tables {
             let service = snapshot.by_id.entry(*id).or_default();
+            service.scheduling = Scheduling(table.scheduling);
             for slot in table.slots_start..table.slots_start.saturating_add(table.slots_len) {
                 let Some(slot) = maps.slots.read(slot) else {
                     break;
@@ -135,6 +142,8 @@ impl Snapshot {
             return Ok(None);
         };
         let next_hop = NextHop(backend.next_hop);
+        let live = Live(maps.control.load_word(0, offset_of!(Control, live)));
+        let load = maps.loads.read(id).unwrap_or_default();
         Ok(Some(BackendSnapshot {
             id,
             address,
@@ -147,6 +156,8 @@ impl Snapshot {
             slots,
             next_hop: (next_hop != NextHop::UNRESOLVED).then(|| mac_octets(next_hop.0)),
             counter: maps.backend_counter(id)?,
+            load,
+            share: Load::share(load.shares, live.bank()),
         }))
     }
 
@@ -182,6 +193,23 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+}
+
+impl ServiceSnapshot {
+    /// A backend's share of new flows, percent: of the slots or turns, or of the weights where connections are compared.
+    pub fn share_percent(&self, backend: &BackendSnapshot) -> f64 {
+        let (own, all) = match self.scheduling.method() {
+            Method::BySlot | Method::BySource | Method::ByDestination | Method::InTurn => {
+                (backend.slots, self.slots)
+            }
+            Method::Least => (u32::from(backend.share > 0), self.slots),
+            Method::LeastByWeight | Method::ShortestDelay | Method::NeverQueue => {
+                let all = self.backends.iter().map(|backend| backend.share);
+                (backend.share, all.fold(0, u32::saturating_add))
+            }
+        };
+        f64::from(own) / f64::from(all.max(1)) * 100.0
     }
 }
 

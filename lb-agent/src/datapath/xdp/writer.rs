@@ -16,7 +16,7 @@ use crate::datapath::{
     desired::{self, NextHop},
 };
 use lb_common::{
-    Backend, Control, Counter, Interface, Live, Owner, Service, Slot, Station,
+    Backend, Control, Counter, Interface, Live, Load, Owner, Service, Slot, Station,
     backend::mac_word,
     control::{ALWAYS_OWNED, INTERFACE_PROBES, INTERFACES, OWNERS, banked},
     filter, hash,
@@ -116,6 +116,7 @@ impl Writer {
         let places = self.write_devices(&desired.devices)?;
         for &id in &plan.new_backends {
             self.maps.set_backend_counter(id, Counter::default())?;
+            self.maps.loads.write(id, Load::default());
         }
         for &id in &plan.new_services {
             self.maps.clear_reasons(id)?;
@@ -123,6 +124,7 @@ impl Writer {
         let next = live.flipped();
         self.write_slots(desired, &plan, &occupied, now_s);
         self.write_bank(next.bank(), &plan, &places);
+        self.write_loads(next.bank(), &plan);
         self.widen_filter(&plan.services);
         self.maps
             .control

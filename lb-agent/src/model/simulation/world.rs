@@ -1,12 +1,15 @@
 //! One small world: a service, its servers as they really are, and clients who know what they have opened.
 
-use super::Fault;
+use super::{Fault, random::Random};
 use crate::{
     balance::term::{Limits, Standing},
     model::{Idle, Protocol, Rules, Service, Verdict},
 };
-use lb_common::{Reason, Segment, Tag, Tenure};
+use lb_common::{Reason, Scheduling, Segment, Tag, Tenure};
+use memory::Clients;
 use std::{collections::BTreeMap, fmt::Write as _};
+
+mod memory;
 
 const SLOTS: usize = 8;
 const SERVERS: u32 = 5;
@@ -14,39 +17,20 @@ const IDLE_S: u64 = 60;
 const FIN_S: u64 = 20;
 const UDP_LEARN_S: u64 = 8;
 
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): a whole world from one number.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-}
-
 /// A server as it really is; what the agent believes follows at its next commit.
 #[derive(Clone, Copy, Debug)]
 struct Server {
     is_configured: bool,
     is_up: bool,
     weight: u16,
+    max_connections: u32,
 }
 
 /// A connection as its client knows it.
 #[derive(Clone, Copy, Debug)]
 struct Connection {
     tag: Tag,
+    client: Tag,
     server: u32,
     /// Only SYNs were sent, the first while it was remembered where it went.
     opening: Option<Opening>,
@@ -64,8 +48,10 @@ pub struct World {
     random: Random,
     service: Service,
     protocol: Protocol,
+    scheduling: Scheduling,
     servers: BTreeMap<u32, Server>,
     connections: Vec<Connection>,
+    clients: Clients,
     now_s: u64,
     agent_is_alive: bool,
     story: String,
@@ -79,8 +65,11 @@ impl World {
         } else {
             Protocol::Tcp
         };
+        let scheduling = memory::scheduling(&mut random);
         let rules = Rules {
             protocol,
+            scheduling,
+            persistence_s: memory::PERSISTENCE_S as u32,
             window_s: match protocol {
                 Protocol::Tcp => IDLE_S + random.below(20),
                 Protocol::Udp => UDP_LEARN_S,
@@ -103,6 +92,7 @@ impl World {
                     is_configured: id <= 3,
                     is_up: true,
                     weight: 1 + random.below(3) as u16,
+                    max_connections: memory::limit(&mut random, scheduling),
                 };
                 (id, server)
             })
@@ -112,8 +102,10 @@ impl World {
             random,
             service,
             protocol,
+            scheduling,
             servers,
             connections: Vec::new(),
+            clients: Clients::default(),
             agent_is_alive: true,
             story: String::new(),
         };
@@ -153,7 +145,8 @@ impl World {
             .iter()
             .filter(|slot| !slot.is_settled())
             .count();
-        if unsettled > 0 || !self.service.flows().is_empty() {
+        let is_known = !self.service.clients().is_empty();
+        if unsettled > 0 || is_known || !self.service.flows().is_empty() {
             let flows = self.service.flows().len();
             return self.fail(&format!(
                 "at rest {unsettled} slots are not settled, {flows} flows remembered"
@@ -192,6 +185,10 @@ impl World {
                 (id, standing)
             })
             .collect();
+        if self.scheduling.is_stateful() {
+            self.enlist(&standings);
+            return;
+        }
         let servers = &self.servers;
         let owner = |place: usize| {
             let serving = standings
@@ -260,6 +257,7 @@ impl World {
                 let backends = self.service.backends();
                 self.connections
                     .retain(|connection| backends.contains_key(&connection.server));
+                self.clients.forget_those_not_of(backends);
             }
         }
     }
@@ -278,21 +276,25 @@ impl World {
             .is_some_and(|backend| backend.standing == Standing::Serving)
     }
 
-    fn decide(&mut self, tag: Tag, segment: Segment) -> Verdict {
-        let verdict = self.service.decide(tag, segment);
-        self.tell(format_args!("{:x} {segment:?}: {verdict:?}", tag.0));
+    fn decide(&mut self, tag: Tag, client: Tag, segment: Segment) -> Verdict {
+        let verdict = self.service.decide_for(tag, client, segment);
+        self.tell(format_args!(
+            "{:x} of {:x} {segment:?}: {verdict:?}",
+            tag.0, client.0
+        ));
         verdict
     }
 
     fn open(&mut self) -> Result<(), String> {
         let tag = Tag(self.random.next());
-        self.open_with(tag)
+        let client = Tag(self.random.below(6));
+        self.open_with(tag, client)
     }
 
     /// A client opens a connection; nothing else may have the same addresses and ports.
-    fn open_with(&mut self, tag: Tag) -> Result<(), String> {
+    fn open_with(&mut self, tag: Tag, client: Tag) -> Result<(), String> {
         self.connections.retain(|connection| connection.tag != tag);
-        let is_computed = self.service.slot(tag).is_some_and(|slot| !slot.is_open());
+        let is_computed = self.is_computed(tag);
         // Its end was not seen: it ended before the window began.
         let is_known = self
             .service
@@ -303,10 +305,15 @@ impl World {
             Protocol::Tcp => Segment::Syn,
             Protocol::Udp => Segment::Datagram,
         };
-        match self.decide(tag, segment) {
+        let choice = self.before_choice(client, is_known);
+        match self.decide(tag, client, segment) {
             Verdict::To(server) => {
+                if let Some(fault) = choice.and_then(|choice| choice.fault_of(server)) {
+                    return self.fail(&fault);
+                }
                 // Datagrams of an unknown flow count as an old one's while that is learnt.
-                let may_be_old = is_known || self.protocol == Protocol::Udp;
+                let is_learnt = self.protocol == Protocol::Udp && !self.scheduling.is_stateful();
+                let may_be_old = is_known || is_learnt;
                 let is_kept = may_be_old && self.tenure(server) == Tenure::Keeps;
                 if !(self.is_serving(server) || is_kept) {
                     return self.fail(&format!(
@@ -318,8 +325,10 @@ impl World {
                 } else {
                     Opening::Remembered
                 });
+                self.clients.uses(client, server, self.now_s);
                 self.connections.push(Connection {
                     tag,
+                    client,
                     server,
                     opening,
                     is_over: false,
@@ -328,6 +337,8 @@ impl World {
             }
             Verdict::Dropped(Reason::NoRealServer)
                 if !self.servers.keys().any(|&id| self.is_serving(id)) => {}
+            Verdict::Dropped(Reason::AllFull)
+                if choice.is_some_and(|choice| choice.has_no_room()) => {}
             Verdict::Dropped(reason) => {
                 return self.fail(&format!("a new connection was dropped: {reason:?}"));
             }
@@ -338,9 +349,11 @@ impl World {
     /// One that was not silent for longer than it may be.
     fn pick(&mut self, wanted: impl Fn(&Connection) -> bool) -> Option<usize> {
         let (now_s, protocol) = (self.now_s, self.protocol);
+        let is_stateful = self.scheduling.is_stateful();
         self.connections.retain(|connection| {
             let limit = match protocol {
-                Protocol::Udp => UDP_LEARN_S,
+                Protocol::Udp if !is_stateful => UDP_LEARN_S,
+                Protocol::Udp => IDLE_S,
                 Protocol::Tcp if connection.is_over => FIN_S,
                 Protocol::Tcp => IDLE_S,
             };
@@ -389,9 +402,10 @@ impl World {
         // Without an entry, flows of one that was removed count as the next settled owner's, also where it was added again.
         let is_gone =
             tenure == Tenure::Released && self.service.flows().get(connection.tag).is_none();
-        let verdict = self.decide(connection.tag, segment);
+        let verdict = self.decide(connection.tag, connection.client, segment);
         match (tenure, verdict) {
             (Tenure::Keeps, Verdict::To(to)) if to == server => {
+                self.clients.goes_on(&connection, segment, self.now_s);
                 self.connections[at].used_s = self.now_s;
                 self.connections[at].opening = None;
                 Ok(true)
@@ -414,6 +428,7 @@ impl World {
                 self.fail(&format!("a flow was moved to {to}, which takes none"))
             }
             (_, Verdict::To(to)) if self.protocol == Protocol::Udp => {
+                self.clients.uses(connection.client, to, self.now_s);
                 self.connections[at].server = to;
                 self.connections[at].used_s = self.now_s;
                 Ok(true)
@@ -432,16 +447,13 @@ impl World {
             return Ok(());
         };
         let connection = self.connections[at];
-        let is_computed = self
-            .service
-            .slot(connection.tag)
-            .is_some_and(|slot| !slot.is_open());
+        let is_computed = self.is_computed(connection.tag);
         let is_kept = self.tenure(connection.server) == Tenure::Keeps;
         // One whose first SYN was not remembered cannot be told from a new one: it may go elsewhere after a change.
         let is_bound = is_kept
             && connection.opening == Some(Opening::Remembered)
             && self.service.flows().get(connection.tag).is_some();
-        match self.decide(connection.tag, Segment::Syn) {
+        match self.decide(connection.tag, connection.client, Segment::Syn) {
             Verdict::To(to) if to == connection.server => {
                 self.connections[at].used_s = self.now_s;
             }
@@ -452,6 +464,8 @@ impl World {
                 ));
             }
             Verdict::To(to) => {
+                let client = connection.client;
+                self.clients.uses(client, to, self.now_s);
                 let connection = &mut self.connections[at];
                 connection.server = to;
                 connection.used_s = self.now_s;
@@ -471,7 +485,10 @@ impl World {
     /// The client uses the addresses and ports of a connection that is over for a new one.
     fn reuse(&mut self) -> Result<(), String> {
         match self.pick(|connection| connection.is_over) {
-            Some(at) => self.open_with(self.connections[at].tag),
+            Some(at) => {
+                let Connection { tag, client, .. } = self.connections[at];
+                self.open_with(tag, client)
+            }
             None => Ok(()),
         }
     }
@@ -485,7 +502,12 @@ impl World {
             (Protocol::Tcp, 1) => Segment::Fin,
             (Protocol::Tcp, _) => Segment::Data,
         };
-        self.decide(tag, segment);
-        Ok(())
+        let client = Tag(u64::MAX);
+        match self.decide(tag, client, segment) {
+            Verdict::To(_) if self.scheduling.is_stateful() && !self.scheduling.is_sloppy() => {
+                self.fail("a segment of no connection was forwarded")
+            }
+            Verdict::To(_) | Verdict::Dropped(_) => Ok(()),
+        }
     }
 }

@@ -46,6 +46,7 @@ fn service(number: u32, real_servers: &[u32], slots: u32) -> DesiredService {
             .iter()
             .map(|&number| real_server(number))
             .collect(),
+        shares: Vec::new(),
         flows: FlowRules {
             window_s: 0,
             ..FlowRules::default()

@@ -10,7 +10,7 @@ use super::{
     Writer,
 };
 use crate::datapath::Desired;
-use lb_common::{Control, Deadline, Slot};
+use lb_common::{Control, Deadline, Load, Slot};
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     mem::offset_of,
@@ -31,17 +31,38 @@ impl Writer {
             }
             let table = &plan.tables[id];
             let window_s = service.flows.window_s;
+            let was_stateful = occupied.scheduling(*id).is_stateful();
             let before = occupied
                 .slots(*id)
-                .filter(|&(_, len)| len == table.len && window_s > 0);
+                .filter(|&(_, len)| len == table.len && window_s > 0 && !was_stateful);
             let end = Deadline::after(now_s, window_s);
+            // Flows that were remembered by another scheduler stay where they are.
+            let remembers = match was_stateful && !service.flows.scheduling.is_stateful() {
+                true => Slot::REMEMBERS,
+                false => 0,
+            };
             for (at, owner) in (0..).zip(table.owners()) {
                 let before = before.and_then(|(start, _)| self.maps.slots.read(start + at));
                 let slot = match before {
                     Some(slot) => slot.owned_by(owner, end),
-                    None => Slot::settled(owner),
+                    None => Slot(Slot::settled(owner).0 | remembers),
                 };
                 self.maps.slots.write(table.start + at, slot);
+            }
+        }
+    }
+
+    /// Writes the backends' shares of a bank, and their limits.
+    pub(super) fn write_loads(&self, bank: u32, plan: &Plan) {
+        for (&(id, _), share) in plan.backends.iter().zip(&plan.shares) {
+            let (shares_at, limits_at) = (offset_of!(Load, shares), offset_of!(Load, limits));
+            let shares = self.maps.loads.load_word(id, shares_at);
+            let wanted = Load::with_share(shares, bank, share.weight.into());
+            if shares != wanted {
+                self.maps.loads.store_word(id, shares_at, wanted);
+            }
+            if self.maps.loads.load_word(id, limits_at) != share.limits.0 {
+                self.maps.loads.store_word(id, limits_at, share.limits.0);
             }
         }
     }
@@ -56,12 +77,18 @@ impl Writer {
         &self.windows
     }
 
+    /// Whether a service remembers every flow.
+    pub fn remembers_all(&self) -> bool {
+        let mut rules = self.flow_rules.values();
+        rules.any(|rules| rules.scheduling.is_stateful())
+    }
+
     /// What a sweep of the flow table needs to know.
     pub fn assignments(&self) -> Vec<Assignment> {
         let views = self.windows.views().into_iter();
         let assign = |view: View| {
-            let idle = self.flow_rules.get(&view.service)?.idle;
-            Some(Assignment { view, idle })
+            let rules = *self.flow_rules.get(&view.service)?;
+            Some(Assignment { view, rules })
         };
         views.filter_map(assign).collect()
     }
