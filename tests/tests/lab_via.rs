@@ -84,7 +84,6 @@ fn the_virtual_address_decides(director: &Director) {
 #[test]
 fn a_real_server_without_the_virtual_address_is_dead_in_direct_routing() {
     let lab = Lab::up(&Options { real_servers: 2 }).unwrap();
-    // The director has the address itself: what comes from it is not to be taken for a forgery.
     let director = Director::in_lab(lab, &config("dr", "")).unwrap();
     the_virtual_address_decides(&director);
 }
@@ -96,6 +95,10 @@ fn a_real_server_without_the_virtual_address_is_dead_behind_a_tunnel() {
         .real_servers()
         .map(|node| Decapsulator::start(node).unwrap())
         .collect();
+    // The far end reads packets as they lie in memory, where veth leaves checksums for a card to complete that is not there.
+    lab.node("lb1")
+        .run("ethtool", &["-K", "eth0", "tx", "off"])
+        .unwrap();
     let director = Director::in_lab(lab, &config("tun", "")).unwrap();
     the_virtual_address_decides(&director);
 }
