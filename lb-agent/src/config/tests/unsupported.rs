@@ -57,7 +57,6 @@ listen = ["192.0.2.10:82"]
 protocol = "udp"
 mode = "dr"
 scheduler = "rr"
-one_packet = true
 [[service.real_server]]
 address = "10.0.0.1"
 [[service]]
@@ -257,6 +256,22 @@ fn each_key_of_vrrp_that_is_not_built_is_refused_at_its_place() {
             refused(&format!("{BUILT}{BUILT_VRRP}{key}\n"), key, what);
         }
     }
+}
+
+#[test]
+fn datagrams_that_go_one_by_one_are_accepted() {
+    let text = BUILT.replace(
+        "scheduler = \"rr\"\n",
+        "scheduler = \"rr\"\none_packet = true\n",
+    );
+    let loaded = loaded(&text).unwrap_or_else(|report| panic!("{report}"));
+    assert!(
+        loaded
+            .config
+            .services
+            .iter()
+            .any(|service| service.one_packet)
+    );
 }
 
 #[test]
