@@ -277,11 +277,7 @@ fn datagrams_that_go_one_by_one_are_accepted() {
 #[test]
 fn faults_and_what_is_not_built_are_reported_together() {
     let text = BUILT.replace("level = \"debug\"", "level = \"debag\"");
-    let text = text.replacen(
-        "mode = \"dr\"",
-        "mode = \"dr\"\nsuspend_checks_in_backup = true",
-        1,
-    );
+    let text = format!("{text}\n[sync]\npeers = [\"192.0.2.9\"]\nkey_file = \"/k\"\n");
     let report = loaded(&text).expect_err("faulty");
     assert_eq!(report.errors.len(), 2, "{report}");
 }
