@@ -85,6 +85,12 @@ enum Verb {
         #[command(subcommand)]
         verb: VrrpVerb,
     },
+    /// Have the running agent go by what its file says now. What is wrong with it is shown, and then nothing changes.
+    Reload {
+        /// The agent's control socket.
+        #[arg(long, value_name = "PATH", default_value = SOCKET)]
+        socket: PathBuf,
+    },
     /// Take the data plane away: programs, attachments, maps and kept neighbours. Only while no agent runs.
     Unload {
         /// The agent's control socket, by which a running one is known.
@@ -134,6 +140,7 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
         } => check_now(&config, &service, &real_server),
         Verb::Genhash(args) => genhash::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Vrrp { verb } => hand_over(verb),
+        Verb::Reload { socket } => ask(&socket, Request::Reload),
         Verb::Unload { socket } => unload(&socket),
     }
 }
@@ -155,7 +162,7 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
         .build()
         .context("start the runtime")?;
     runtime.block_on(async {
-        match agent::start(loaded.config, Path::new(xdp::BPFFS)).await {
+        match agent::start(loaded.config, file, Path::new(xdp::BPFFS)).await {
             Ok(agent) => agent.run().await,
             // Asked to end before it began: that is no failure.
             Err(error @ StartError::Interrupted) => tracing::info!("{error}"),
@@ -188,6 +195,11 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
                 output::complain(&format_args!("{warning}\n"));
             }
             if let Err(error) = Pool::new(&config, &Runner::default()) {
+                output::complain(&format_args!(
+                    "warning: on this host it would not be started: {error}\n"
+                ));
+            }
+            if let Err(error) = agent::trackers(&config, &Runner::default()) {
                 output::complain(&format_args!(
                     "warning: on this host it would not be started: {error}\n"
                 ));
@@ -240,6 +252,16 @@ fn status(socket: &Path, service: Option<&str>, json: bool) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+/// Has the agent do something, and shows what it says.
+fn ask(socket: &Path, request: Request) -> anyhow::Result<ExitCode> {
+    match client::ask(socket, request)? {
+        Response::Done(lines) => output::say(&format_args!("{}\n", lines.join("\n")))?,
+        Response::Status(_) => bail!("the agent answers another question"),
+        Response::Error(error) => bail!("{error}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn hand_over(verb: VrrpVerb) -> anyhow::Result<ExitCode> {
     let (socket, request) = match verb {
         VrrpVerb::Release(Instance { instance, socket }) => {
@@ -247,12 +269,7 @@ fn hand_over(verb: VrrpVerb) -> anyhow::Result<ExitCode> {
         }
         VrrpVerb::Claim(Instance { instance, socket }) => (socket, Request::VrrpClaim { instance }),
     };
-    match client::ask(&socket, request)? {
-        Response::Done(lines) => output::say(&format_args!("{}\n", lines.join("\n")))?,
-        Response::Status(_) => bail!("the agent answers another question"),
-        Response::Error(error) => bail!("{error}"),
-    }
-    Ok(ExitCode::SUCCESS)
+    ask(&socket, request)
 }
 
 fn unload(socket: &Path) -> anyhow::Result<ExitCode> {

@@ -36,10 +36,34 @@ pub struct Notice {
     pub environment: Vec<(&'static str, String)>,
 }
 
-/// Takes notices.
+/// Takes notices, from anywhere.
+#[derive(Clone, Debug)]
+pub struct Notices(mpsc::Sender<Notice>);
+
+impl Notices {
+    /// Leads nowhere.
+    #[cfg(test)]
+    pub fn nowhere() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
+    /// Has a command run, soon.
+    pub fn send(&self, notice: Notice) {
+        if let Err(error) = self.0.try_send(notice) {
+            let notice = error.into_inner();
+            tracing::error!(
+                about = notice.about,
+                command = notice.script.program(),
+                "a command is not run: {WAITING} others wait before it"
+            );
+        }
+    }
+}
+
+/// Carries notices out.
 #[derive(Debug)]
 pub struct Notifier {
-    notices: mpsc::Sender<Notice>,
+    notices: Notices,
     task: JoinHandle<()>,
 }
 
@@ -48,21 +72,19 @@ impl Notifier {
     pub fn spawn(timeout: Duration) -> Self {
         let (notices, received) = mpsc::channel(WAITING);
         Self {
-            notices,
+            notices: Notices(notices),
             task: tokio::spawn(run(received, timeout)),
         }
     }
 
     /// Has a command run, soon.
     pub fn send(&self, notice: Notice) {
-        if let Err(error) = self.notices.try_send(notice) {
-            let notice = error.into_inner();
-            tracing::error!(
-                about = notice.about,
-                command = notice.script.program(),
-                "a command is not run: {WAITING} others wait before it"
-            );
-        }
+        self.notices.send(notice);
+    }
+
+    /// For those who have something to be carried out; they are gone before [`finish`](Self::finish) returns early.
+    pub fn notices(&self) -> Notices {
+        self.notices.clone()
     }
 
     /// Returns when all commands have been run, or after a few seconds; those that still run then are ended.

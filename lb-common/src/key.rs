@@ -173,8 +173,9 @@ mod tests {
 
         #[test]
         fn wide_addresses_lie_in_memory_as_others_do(address in any::<Address>()) {
-            prop_assert_eq!(bytemuck::bytes_of(&wide(&address)), bytemuck::bytes_of(&address));
-            prop_assert_eq!(narrow(&wide(&address)), address);
+            let wide = wide(&address);
+            prop_assert_eq!(bytemuck::bytes_of(&wide), bytemuck::bytes_of(&address));
+            prop_assert_eq!(narrow(&wide), address);
         }
 
         #[test]

@@ -18,6 +18,7 @@ pub mod hash;
 pub mod key;
 pub mod layout;
 pub mod load;
+pub mod probe;
 pub mod reason;
 pub mod route;
 pub mod scheduling;

@@ -1,5 +1,6 @@
 //! Which interfaces the program is attached to, and what the data plane must know of each.
 
+use crate::vrrp::shell::bears_virtual_mac;
 use crate::{
     agent::pool::Pool,
     config::Config,
@@ -71,7 +72,11 @@ pub async fn choose(
         }
         return Ok(chosen.into_values().collect());
     }
-    let is_ethernet = |index: &u32| links.get(*index).is_some_and(|link| link.mac.is_some());
+    // The device of a virtual MAC address has what comes in by the interface below it, where the program is.
+    let is_ethernet = |index: &u32| {
+        let link = links.get(*index).filter(|link| !bears_virtual_mac(link));
+        link.is_some_and(|link| link.mac.is_some())
+    };
     let mut unplaced = Vec::new();
     let mut indices = BTreeSet::new();
     let forwarded = pool

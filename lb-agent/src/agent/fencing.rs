@@ -1,10 +1,9 @@
 //! The fence as the agent runs it: told by the elections, standing at every interface that could answer for an address.
 
-use super::ownership::owner_number;
 use crate::{
     config::{Config, Fence},
     datapath::{
-        fence::{FenceError, Fenced, Fences},
+        fence::{FenceError, Fenced, Fences, Renewal},
         xdp::Pins,
     },
     network::{Link, Links},
@@ -24,6 +23,8 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct Fencing {
     fences: Arc<Mutex<Option<Fences>>>,
+    /// Where adverts are written down: apart, because who sends them waits for nobody.
+    renewal: Arc<Mutex<Option<Renewal>>>,
     /// Why it is not in force, or not everywhere.
     trouble: Arc<Mutex<Vec<String>>>,
 }
@@ -31,32 +32,48 @@ pub struct Fencing {
 impl Fencing {
     /// Loads it, where an instance of `config` wants it and the kernel can.
     pub fn open(config: &Config, pins: &Pins) -> Self {
+        let fencing = Self {
+            fences: Arc::default(),
+            renewal: Arc::default(),
+            trouble: Arc::default(),
+        };
+        fencing.ensure(config, pins);
+        fencing
+    }
+
+    /// The same for another configuration, if it was not loaded before.
+    pub fn ensure(&self, config: &Config, pins: &Pins) {
         let is_wanted = config.vrrp.iter().any(|vrrp| vrrp.fence != Fence::Off);
-        let opened = is_wanted.then(|| Fences::open(pins.clone()));
-        let (fences, trouble) = match opened {
-            None => (None, Vec::new()),
-            Some(Ok(fences)) => (Some(fences), Vec::new()),
-            Some(Err(error)) => {
+        let mut fences = self.fences();
+        if !is_wanted || fences.is_some() {
+            return;
+        }
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match Fences::open(pins.clone()) {
+            Ok(opened) => {
+                let mut renewal = self.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+                *renewal = Some(opened.renewal());
+                *fences = Some(opened);
+                trouble.clear();
+            }
+            Err(error) => {
                 let words = in_words(&error);
                 tracing::error!(error = words, "virtual addresses are not fenced");
-                (None, vec![words])
+                *trouble = vec![words];
             }
-        };
-        Self {
-            fences: Arc::new(Mutex::new(fences)),
-            trouble: Arc::new(Mutex::new(trouble)),
         }
     }
 
     /// Where the elections tell what they do.
     pub fn sink(&self) -> FenceSink {
-        let renewal = self.fences().as_ref().map(Fences::renewal);
+        let renewal = Arc::clone(&self.renewal);
         let fencing = self.clone();
         FenceSink::new(
             move |heralds| fencing.arm(heralds),
-            move |place| {
-                if let Some(renewal) = &renewal {
-                    renewal.renew(owner_number(place));
+            move |number| {
+                let renewal = renewal.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(renewal) = renewal.as_ref() {
+                    renewal.renew(number);
                 }
             },
         )
@@ -92,8 +109,8 @@ impl Fencing {
         }
     }
 
-    /// How the fence of the instance with this place in the configuration stands, in words.
-    pub fn describe(&self, place: usize, fence: Fence) -> String {
+    /// How the fence of the instance with this number stands, in words.
+    pub fn describe(&self, number: u16, fence: Fence) -> String {
         if fence == Fence::Off {
             return "off".to_owned();
         }
@@ -102,7 +119,7 @@ impl Fencing {
         let Some(fences) = fences.as_ref() else {
             return format!("not in force: {}", trouble.join("; "));
         };
-        let Some(state) = fences.state(owner_number(place)) else {
+        let Some(state) = fences.state(number) else {
             return "not in force: not told of the instance".to_owned();
         };
         let mut words = match (state.is_closed, fence) {
@@ -156,7 +173,7 @@ fn fenced(herald: &Herald) -> Option<Fenced> {
     };
     let is_ipv6 = herald.source.is_ipv6();
     Some(Fenced {
-        number: owner_number(herald.place),
+        number: herald.number,
         router: Router {
             ifindex: herald.interface,
             id: herald.virtual_router_id,

@@ -1,13 +1,14 @@
 //! Which virtual router governs an address, and what the data plane is told of it.
 
 use crate::{
-    config::{self, Service},
+    config::{self, Config, Service},
     control::protocol::Response,
     datapath::xdp::Owners,
-    vrrp::shell::{Holder, Order, OwnershipSink, Vrrp},
+    vrrp::shell::{Holder, Numbers, Order, OwnershipSink, Vrrp},
 };
 use lb_common::{
     Owner,
+    backend::mac_word,
     control::{ALWAYS_OWNED, OWNERS},
 };
 use std::{collections::BTreeSet, net::IpAddr};
@@ -17,6 +18,11 @@ use tokio::sync::watch;
 pub fn owner_number(place: usize) -> u16 {
     // The first word is that of addresses which no virtual router governs.
     u16::try_from(place + 1).unwrap_or(ALWAYS_OWNED) % OWNERS as u16
+}
+
+/// The ownership words of a configuration's instances, `before` being those of the configuration before.
+pub fn numbers(config: &Config, before: &Numbers) -> Numbers {
+    before.after(config.vrrp.iter().map(|vrrp| vrrp.name.as_str()))
 }
 
 /// The ownership word that governs `address` of a service: that of the instance it names, else of the one that has the
@@ -34,14 +40,14 @@ pub type Held = BTreeSet<u16>;
 
 /// Tells the data plane, and whoever wants to know what is served here.
 pub fn sink(owners: Owners, held: watch::Sender<Held>) -> OwnershipSink {
-    OwnershipSink::new(move |place, holder| {
-        let number = owner_number(place);
+    OwnershipSink::new(move |number, holder, mac| {
+        let number = number % OWNERS as u16;
         held.send_if_modified(|held| match holder {
             Holder::Us => held.insert(number),
             Holder::Other | Holder::OtherButStillHere => held.remove(&number),
         });
         let word = match holder {
-            Holder::Us => Owner::FORWARDS,
+            Holder::Us => Owner::FORWARDS | mac.map_or(0, mac_word),
             Holder::Other => 0,
             Holder::OtherButStillHere => Owner::STILL_LOCAL,
         };

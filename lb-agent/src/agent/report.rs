@@ -62,9 +62,9 @@ impl Agent {
             vrrp: vrrp
                 .iter()
                 .zip(&self.config.vrrp)
-                .enumerate()
-                .map(|(place, (report, config))| {
-                    vrrp_status(report, self.fencing.describe(place, config.fence))
+                .map(|(report, config)| {
+                    let number = self.numbers.of(&config.name).unwrap_or_default();
+                    vrrp_status(report, self.fencing.describe(number, config.fence))
                 })
                 .collect(),
             services: self

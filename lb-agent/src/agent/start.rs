@@ -18,19 +18,24 @@ use super::{
     pool::{Pool, PoolError},
     state_file::StateFileError,
     sweep::Sweeper,
+    telling::{self, TellingError},
     terms::Terms,
+    trackers::{self, Tracker, TrackerError, Trackers},
 };
 use crate::{
     config::Config,
     control::server::{Asked, Server, ServerError},
-    datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
+    datapath::{
+        probe::Probes,
+        xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
+    },
     health,
     mail::{MailError, Mailer},
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
     notify::{self, Notifier},
     script::Runner,
-    sys::grace::Grace,
-    vrrp::shell::{Services, Vrrp, VrrpError, Watches},
+    sys::{grace::Grace, realtime},
+    vrrp::shell::{NewsSink, Numbers, Services, Sinks, Vrrp, VrrpError, Watches},
 };
 use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
@@ -96,6 +101,12 @@ pub enum StartError {
     /// The elections cannot be held.
     #[error(transparent)]
     Vrrp(#[from] VrrpError),
+    /// A tracked script cannot be run.
+    #[error(transparent)]
+    Tracker(#[from] TrackerError),
+    /// Nobody can be told of changes.
+    #[error(transparent)]
+    Telling(#[from] TellingError),
     /// Signals cannot be caught.
     #[error("catch signals")]
     Signals(#[source] io::Error),
@@ -110,40 +121,56 @@ impl From<NetworkError> for StartError {
     }
 }
 
-/// Brings the agent up.
+/// Brings the agent up, with the configuration that was read at `path`.
 ///
 /// # Errors
 /// The host is then as it was before.
-pub async fn start(config: Config, bpffs: &Path) -> Result<Running, StartError> {
+pub async fn start(config: Config, path: &Path, bpffs: &Path) -> Result<Running, StartError> {
     if !geteuid().is_root() {
         return Err(StartError::NotRoot);
     }
     raise_open_files();
+    if config.process.lock_memory
+        && let Err(error) = realtime::lock_memory()
+    {
+        tracing::warn!(%error, "memory is not locked");
+    }
     match (config.services.is_empty(), config.vrrp.is_empty()) {
         (true, true) => Err(StartError::NothingToDo),
         (true, false) => {
-            let alone = Alone::start(config, bpffs).await?;
+            let alone = Alone::start(config, path, bpffs).await?;
             Ok(Running::Alone(Box::new(alone)))
         }
         (false, _) => {
-            let agent = start_serving(config, bpffs).await?;
+            let agent = start_serving(config, path, bpffs).await?;
             Ok(Running::Agent(Box::new(agent)))
         }
     }
 }
 
 /// Brings up an agent with services.
-async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError> {
+async fn start_serving(config: Config, path: &Path, bpffs: &Path) -> Result<Agent, StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     Pins::look(bpffs)?;
     let lock = Lock::take(&config.control.socket, bpffs)?;
     let scripts = Runner::default();
+    let tracked = trackers::trackers(&config, &scripts)?;
+    let notifier = Notifier::spawn(notify::TIMEOUT);
+    let news = telling::sink(&config, &scripts, notifier.notices(), |_| {})?;
     let operator = Operator::recall()?;
     let mut pool = Pool::new(&config, &scripts)?;
     let mail = config.mail.as_ref();
     let mail = mail
         .map(|mail| Mailer::spawn(mail, &config.router_id))
         .transpose()?;
+    let probes = match pool.steerer() {
+        Some(steerer) => {
+            let probes = Probes::load().map_err(DatapathError::Load)?;
+            steerer.set(probes.table());
+            Some(probes)
+        }
+        None => None,
+    };
     let mut terms = Terms::new(&config);
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
@@ -211,10 +238,18 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         Err(error) => Err(error),
     };
     let fencing = Fencing::open(&config, &pins);
+    let numbers = ownership::numbers(&config, &Numbers::default());
     let served = match brought_up {
-        Ok(grace) => serve(&config, &datapath, &resolver, &fencing, elections_enough)
-            .await
-            .map(|served| (grace, served)),
+        Ok(grace) => serve(
+            &config,
+            &numbers,
+            &datapath,
+            &resolver,
+            &fencing,
+            (elections_enough, news.clone()),
+        )
+        .await
+        .map(|served| (grace, served)),
         Err(error) => Err(error),
     };
     let (grace, served) = match served {
@@ -246,7 +281,11 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
     } = served;
     let targets = pool.targets_while(&held.borrow_and_update());
     let checks = health::Driver::spawn(targets, sender, CancellationToken::new());
-    let agent = Agent {
+    let mut agent = Agent {
+        path: path.to_owned(),
+        pins,
+        numbers,
+        news,
         started: Instant::now(),
         next_hops: resolver.next_hops(),
         links: resolver.links(),
@@ -257,11 +296,13 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         interfaces,
         netlink,
         resolver,
+        trackers: track(tracked, vrrp.as_ref()),
         vrrp,
         fencing,
         checks,
+        probes,
         scripts,
-        notifier: Notifier::spawn(notify::TIMEOUT),
+        notifier,
         mail,
         operator,
         drains,
@@ -283,12 +324,19 @@ async fn start_serving(config: Config, bpffs: &Path) -> Result<Agent, StartError
         _lock: lock,
         config,
     };
+    agent.follow_probes();
     tracing::info!(services = agent.pool.services().len(), "ready");
     Ok(agent)
 }
 
+/// Runs what instances depend on, where there are any.
+pub(super) fn track(tracked: Vec<Tracker>, vrrp: Option<&Vrrp>) -> Trackers {
+    vrrp.map(|vrrp| Trackers::spawn(tracked, &vrrp.conditions()))
+        .unwrap_or_default()
+}
+
 /// Once a second; one that comes late is not made up for.
-fn seconds() -> Interval {
+pub(super) fn seconds() -> Interval {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     seconds
@@ -305,10 +353,11 @@ struct Served {
 /// Opens the control socket, and holds the elections.
 async fn serve(
     config: &Config,
+    numbers: &Numbers,
     datapath: &Datapath,
     resolver: &Resolver,
     fencing: &Fencing,
-    services: watch::Receiver<Arc<Services>>,
+    (services, news): (watch::Receiver<Arc<Services>>, NewsSink),
 ) -> Result<Served, StartError> {
     let (server, requests) = Server::listen(&config.control.socket)?;
     let (holds, held) = watch::channel(Held::default());
@@ -325,8 +374,12 @@ async fn serve(
             services,
         };
         let links = Arc::clone(&resolver.links().borrow());
-        let ownership = ownership::sink(datapath.owners(), holds);
-        served.vrrp = Some(Vrrp::start(config, watches, ownership, fencing.sink()).await?);
+        let sinks = Sinks {
+            ownership: ownership::sink(datapath.owners(), holds),
+            fence: fencing.sink(),
+            news,
+        };
+        served.vrrp = Some(Vrrp::start(config, numbers, watches, sinks).await?);
         // Once the elections have said what it is to keep: what an earlier life's fence holds back is held back until then.
         fencing.follow(&links);
     }
@@ -380,7 +433,7 @@ async fn bring_up(
 
 /// Waits until every next hop is known, or until those that are not had their time: the first commit would drop their
 /// packets, which an earlier run's maps still forward.
-async fn wait_for_next_hops(resolver: &Resolver, addresses: &[IpAddr]) {
+pub(super) async fn wait_for_next_hops(resolver: &Resolver, addresses: &[IpAddr]) {
     let mut next_hops = resolver.next_hops();
     let known = next_hops.wait_for(|next_hops| {
         addresses.iter().all(|address| {

@@ -46,6 +46,11 @@ impl Terms {
         }
     }
 
+    /// Goes by the limits of another configuration from now on.
+    pub fn follow(&mut self, config: &Config) {
+        self.limits = Self::new(config).limits;
+    }
+
     /// Takes over what an earlier life left in the maps, also of real servers that the configuration has no more.
     pub fn inherit<'a>(
         &mut self,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::context::{Context, Kind, Problem};
 use super::document::Entries;
 use super::model::{
-    Config, Control, FlowSync, Ipvs, Log, Mail, MailAuth, MailEvent, MailTls, Scripts, SyncDaemon,
-    TrackedScript, User,
+    Config, Control, FlowSync, Ipvs, Log, Mail, MailAuth, MailEvent, MailTls, Process, Scripts,
+    SyncDaemon, TrackedScript, User,
 };
 use super::names::quote;
 use super::reader::Table;
@@ -41,6 +41,7 @@ pub(super) fn config(cx: &Context, document: &Entries) -> Config {
             control: t.section("control", control),
             log: t.section("log", log),
             scripts: t.section("scripts", scripts),
+            process: t.section("process", process),
             mail: t.table("mail", mail).flatten(),
             sync: t.table("sync", sync).flatten(),
             ipvs: t.section("ipvs", ipvs),
@@ -98,6 +99,14 @@ fn scripts(t: &Table<'_>) -> Scripts {
             group: None,
         }),
         allow_insecure: t.read("allow_insecure", Value::boolean).unwrap_or(false),
+    }
+}
+
+fn process(t: &Table<'_>) -> Process {
+    let priority = t.read("realtime_priority", |value| value.integer(0..=99_u8));
+    Process {
+        realtime_priority: priority.unwrap_or(0),
+        lock_memory: t.read("lock_memory", Value::boolean).unwrap_or(false),
     }
 }
 

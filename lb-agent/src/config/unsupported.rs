@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::context::{Context, Problem};
 use super::model::{
     Config, Datapath, Listen, MailEvent, Mode, NatSource, Protocol, RealServer, Scheduler, Service,
-    SyncGroup, Via, Vrrp, VrrpNotify,
+    SyncGroup, Vrrp,
 };
 
 /// A key, whether a value of it is not supported, and what to call that.
@@ -25,28 +25,13 @@ const GLOBAL: &[Rule<Config>] = &[
     ("ipvs.timeouts", |c| c.ipvs.timeouts.is_some(), "IPVS"),
 ];
 
-/// A list of tables, the names of its members, and what it is about.
-type List = (&'static str, fn(&Config) -> Vec<&String>, &'static str);
-
-/// Lists of which every member is refused.
-#[rustfmt::skip]
-const LISTS: &[List] = &[
-    ("script", |c| c.tracked_scripts.iter().map(|s| &s.name).collect(), "tracked scripts"),
-];
-
 #[rustfmt::skip]
 const VRRP: &[Rule<Vrrp>] = &[
-    ("routes", |v| !v.routes.is_empty(), "routes that come and go with the addresses"),
     ("accept", |v| !v.accept, "a master that accepts nothing"),
-    ("virtual_mac", |v| v.virtual_mac, "virtual MAC addresses"),
-    ("track_scripts", |v| !v.track_scripts.is_empty(), "tracked scripts"),
-    ("notify", |v| v.notify != VrrpNotify::default(), "notification"),
 ];
 
 #[rustfmt::skip]
 const SYNC_GROUP: &[Rule<SyncGroup>] = &[
-    ("track_scripts", |g| !g.track_scripts.is_empty(), "tracked scripts"),
-    ("notify", |g| g.notify != VrrpNotify::default(), "notification"),
 ];
 
 #[rustfmt::skip]
@@ -64,12 +49,6 @@ const SERVICE: &[Rule<Service>] = &[
 const REAL_SERVER: &[Rule<RealServer>] = &[
 ];
 
-/// Keys of a check, written on the real server or on its service.
-#[rustfmt::skip]
-const CHECK: &[Rule<RealServer>] = &[
-    ("check.via", |r| r.check.via != Via::Direct, "checks through the virtual address"),
-];
-
 fn mails_about_vrrp(config: &Config) -> bool {
     let mail = config.mail.as_ref();
     !config.vrrp.is_empty() && mail.is_some_and(|mail| mail.on.contains(&MailEvent::Vrrp))
@@ -83,11 +62,6 @@ pub(super) fn refuse(cx: &Context, config: &Config) {
     };
     for (key, _, what) in GLOBAL.iter().filter(|(_, met, _)| met(config)) {
         refused.at(key, what);
-    }
-    for (list, names, what) in LISTS {
-        for name in names(config) {
-            refused.at(&format!("{list}.{name}"), what);
-        }
     }
     for instance in &config.vrrp {
         refused.by_rules(&format!("vrrp.{}", instance.name), VRRP, instance);
@@ -155,14 +129,6 @@ impl Refused<'_> {
             let own = format!("{path}.real_server.{}", real_server.endpoint());
             for (key, _, what) in REAL_SERVER.iter().filter(|(_, met, _)| met(real_server)) {
                 self.at(&format!("{own}.{key}"), what);
-            }
-            for (key, _, what) in CHECK.iter().filter(|(_, met, _)| met(real_server)) {
-                let own = format!("{own}.{key}");
-                let whose = match self.cx.is_written(&own) {
-                    true => own,
-                    false => format!("{path}.{key}"),
-                };
-                self.at(&whose, what);
             }
         }
     }

@@ -21,6 +21,8 @@ pub enum Request {
         /// Their addresses, as the status shows them.
         real_servers: Vec<String>,
     },
+    /// The agent is to go by what its file says now.
+    Reload,
     /// A VRRP instance, and all that moves with it, is to give its addresses up, and not to preempt whoever takes them.
     VrrpRelease {
         /// Its name.

@@ -5,3 +5,4 @@ pub mod frames;
 pub mod grace;
 pub mod mapped;
 pub mod ready;
+pub mod realtime;

@@ -130,6 +130,80 @@ impl Node {
         steps
     }
 
+    /// An instance is not configured any more: it gives up its addresses and takes part no more.
+    #[must_use = "steps are to be carried out"]
+    pub fn retire(&mut self, instance: usize, now: Instant) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.local(instance, Local::Stop, now, &mut steps);
+        steps
+    }
+
+    /// Notes how something is that nobody depends on yet, unless it is known.
+    pub fn suppose(&mut self, source: Source, condition: Condition) {
+        if self.conditions.get(&source) == Condition::Unknown {
+            self.conditions.set(source, condition);
+        }
+    }
+
+    /// A reload: these are the instances and groups from now on. Those with a place in `from` are the ones that were
+    /// there before, and go on; the others are new, and take part from now on.
+    #[must_use = "steps are to be carried out"]
+    pub fn replace(
+        &mut self,
+        setups: Vec<Setup>,
+        groups: Vec<GroupSetup>,
+        from: &[Option<usize>],
+        now: Instant,
+    ) -> Vec<Step> {
+        let changed: Vec<Parameters> = setups
+            .iter()
+            .map(|setup| setup.parameters.clone())
+            .collect();
+        let fresh = Self::new(setups, groups, now);
+        let mut old: Vec<Option<Instance>> = std::mem::take(&mut self.instances)
+            .into_iter()
+            .map(Some)
+            .collect();
+        let kept = |place: usize, old: &mut Vec<Option<Instance>>| {
+            let from = from.get(place).copied().flatten()?;
+            old.get_mut(from)?.take().map(|instance| instance.machine)
+        };
+        for (place, instance) in fresh.instances.into_iter().enumerate() {
+            let machine = kept(place, &mut old).unwrap_or_else(|| instance.machine.clone());
+            self.instances.push(Instance {
+                machine,
+                ..instance
+            });
+        }
+        self.groups = fresh.groups;
+        let mut steps = Vec::new();
+        for (place, parameters) in changed.into_iter().enumerate() {
+            let is_kept = from.get(place).copied().flatten().is_some();
+            if let Some((priority, _)) = self.weighed(place).filter(|_| is_kept) {
+                let promotion = match self.instances.get(place).and_then(|found| found.group) {
+                    Some(_) => Promotion::Together,
+                    None => Promotion::AtOnce,
+                };
+                let parameters = Parameters {
+                    priority,
+                    promotion,
+                    ..parameters
+                };
+                if self.machine(place).map(Machine::parameters) != Some(&parameters) {
+                    self.local(place, Local::Parameters(parameters), now, &mut steps);
+                }
+            }
+        }
+        self.weigh(now, &mut steps);
+        for place in 0..self.instances.len() {
+            if from.get(place).copied().flatten().is_none() {
+                self.local(place, Local::Start, now, &mut steps);
+            }
+        }
+        self.move_together(now, &mut steps);
+        steps
+    }
+
     /// An instance received and accepted an advert of another router.
     #[must_use = "steps are to be carried out"]
     pub fn on_packet(&mut self, instance: usize, advert: &Advert, now: Instant) -> Vec<Step> {

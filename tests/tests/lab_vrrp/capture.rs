@@ -38,6 +38,7 @@ pub struct Advert {
 /// An address that was announced.
 #[derive(Clone, Debug)]
 pub struct Announcement {
+    pub at: Instant,
     pub address: IpAddr,
     pub mac: [u8; 6],
 }
@@ -92,9 +93,10 @@ impl Capture {
     /// All gratuitous ARP and unsolicited neighbour advertisements so far.
     pub fn announcements(&self) -> Vec<Announcement> {
         let frames = self.frames();
-        let read = frames.iter().filter_map(|(_, frame)| {
+        let read = frames.iter().filter_map(|(at, frame)| {
             let (address, mac) = gratuitous_arp(frame).or_else(|| unsolicited(frame))?;
-            Some(Announcement { address, mac })
+            let at = *at;
+            Some(Announcement { at, address, mac })
         });
         read.collect()
     }

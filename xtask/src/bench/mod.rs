@@ -30,6 +30,8 @@ pub struct Args {
 /// The benchmarks there are.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Name {
+    /// What clients notice when the master of two directors goes: beside keepalived.
+    Failover,
     /// Frames over a cable on one core: beside a bare MAC swap and nftables.
     Frames,
     /// Real requests through the lab: beside HAProxy, nginx and nftables.
@@ -44,6 +46,7 @@ impl Name {
     /// Of the program in `tests/benches`, and of the JSON file.
     fn as_str(self) -> &'static str {
         match self {
+            Self::Failover => "failover",
             Self::Frames => "frames",
             Self::Lab => "lab",
             Self::Packet => "packet",
@@ -53,6 +56,7 @@ impl Name {
 
     fn needs(self) -> &'static [Need] {
         match self {
+            Self::Failover => &[Need::Ebpf, Need::Bpffs, Need::Lab],
             Self::Frames | Self::Lab => &[Need::Ebpf, Need::Bpffs, Need::Lab, Need::Peers],
             Self::Packet => &[Need::Ebpf, Need::Bpffs],
             Self::Checks => &[Need::Ebpf, Need::Bpffs, Need::Lab],
@@ -64,6 +68,7 @@ impl Name {
     /// Features of the package that has it.
     fn features(self) -> &'static [&'static str] {
         match self {
+            Self::Failover => &[],
             Self::Frames | Self::Lab | Self::Packet => &["--features", "bench"],
             Self::Checks => &[],
         }
@@ -71,11 +76,18 @@ impl Name {
 
     /// Whether it starts lb-agent itself.
     fn runs_an_agent(self) -> bool {
-        matches!(self, Self::Lab | Self::Checks)
+        matches!(self, Self::Failover | Self::Lab | Self::Checks)
     }
 
     fn about(self) -> About {
         match self {
+            Self::Failover => About {
+                title: "The death of a master",
+                method: "Two directors, adverts every 10 ms; a client sends a datagram each millisecond, and the gap is the longest time\n\
+                         between two answers. `kill9`: the agent is killed and its host lives on; `cut`: the host's cable is pulled;\n\
+                         `tcp_resets_kill9`: of 10,000 settled connections, half of them idle. keepalived, which has nothing to steer\n\
+                         here, has the answering server on its own hosts.",
+            },
             Self::Packet => About {
                 title: "A packet through the program",
                 method: "Nanoseconds above a bare `return XDP_TX`: `BPF_PROG_TEST_RUN` with a million repeats a round, each case in\n\

@@ -1,4 +1,5 @@
-//! The run itself: requests, and in the middle of them a real server that dies and comes back.
+//! The run itself: requests, and in the middle of them a real server that dies and comes back, and the master's agent that
+//! dies.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use lb_tests::interrupt;
 use lb_tests::traffic::{Load, Outcome, Stream};
 
 use super::config::Expected;
-use super::stage::{CLIENT, Stage};
+use super::stage::{CLIENT, DIRECTORS, Stage};
 use super::tally::Tally;
 use super::view::{Second, View};
 use super::watch::{Seen, Watch};
@@ -17,18 +18,21 @@ use super::watch::{Seen, Watch};
 /// latencies to mean something.
 const PERIOD: Duration = Duration::from_millis(40);
 /// A request that takes longer has failed. In the lab an answer takes a millisecond.
-const TIMEOUT: Duration = Duration::from_secs(1);
+pub const TIMEOUT: Duration = Duration::from_secs(1);
 /// How often events are looked at.
 const TICK: Duration = Duration::from_millis(20);
-/// The share of a run of given length after which the server dies, and after which it comes back.
-const KILL_AT: f64 = 0.35;
-const RESTORE_AT: f64 = 0.65;
+/// The share of a run of given length after which the server dies, after which it comes back, and after which the master's
+/// agent dies.
+const KILL_AT: f64 = 0.25;
+const RESTORE_AT: f64 = 0.55;
+const FAILOVER_AT: f64 = 0.75;
 
 /// When things happen, counted from the first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     kill: Duration,
     restore: Duration,
+    failover: Duration,
     /// None: until Ctrl-C.
     end: Option<Duration>,
 }
@@ -40,9 +44,11 @@ impl Schedule {
     /// A run in which the server would come back before its death has had its effect judges nothing.
     pub fn new(length: Option<Duration>, bound: Duration) -> Result<Self> {
         let Some(length) = length else {
+            let restore = Duration::from_secs(20).max(Duration::from_secs(10) + 2 * bound);
             return Ok(Self {
                 kill: Duration::from_secs(10),
-                restore: Duration::from_secs(20).max(Duration::from_secs(10) + 2 * bound),
+                restore,
+                failover: restore + Duration::from_secs(10),
                 end: None,
             });
         };
@@ -56,6 +62,7 @@ impl Schedule {
         Ok(Self {
             kill: length.mul_f64(KILL_AT),
             restore: length.mul_f64(RESTORE_AT),
+            failover: length.mul_f64(FAILOVER_AT),
             end: Some(length),
         })
     }
@@ -90,7 +97,10 @@ pub fn run(
         period: PERIOD,
         timeout: TIMEOUT,
     };
-    let watch = Watch::start(stage.agent.status_reader());
+    let [master, backup] = [0, 1].map(|place: usize| {
+        let agent = &stage.agents[place];
+        Watch::start(agent.status_reader())
+    });
     let stream = Stream::start(stage.lab.find_node(CLIENT)?, &load)?;
     let mut run = Run {
         start: Instant::now(),
@@ -106,17 +116,23 @@ pub fn run(
         if interrupt::arrived() || schedule.end.is_some_and(|end| at >= end) {
             break;
         }
-        if let Some(status) = stage.agent.daemon().ended() {
-            run.view.erase();
-            anyhow::bail!(
-                "the agent has ended: {status}; its log ends with\n{}",
-                stage.agent.log_tail(30)
-            );
+        // The master's end is ours from the failover on.
+        let alive = usize::from(run.tally.failover.is_some());
+        for (agent, name) in stage.agents.iter_mut().zip(DIRECTORS).skip(alive) {
+            if let Some(status) = agent.daemon().ended() {
+                run.view.erase();
+                anyhow::bail!(
+                    "the agent on {name} has ended: {status}; its log ends with\n{}",
+                    agent.log_tail(30)
+                );
+            }
         }
         run.play(stage, schedule, at)?;
-        run.tell_what_was_seen(&watch.seen());
+        run.tell_what_was_seen(&master.seen());
+        run.tell_of_the_failover(&backup.seen());
         if at >= next_draw {
-            run.view.draw(at, &run.second, &run.tally, &watch.seen());
+            let seen = run.serving(&master, &backup);
+            run.view.draw(at, &run.second, &run.tally, &seen);
             run.second = Second::default();
             next_draw += Duration::from_secs(1);
         }
@@ -125,8 +141,8 @@ pub fn run(
     run.view.erase();
     run.count(&stream.stop());
     Ok(Ended {
+        seen: run.serving(&master, &backup),
         tally: run.tally,
-        seen: watch.seen(),
         took,
     })
 }
@@ -179,7 +195,40 @@ impl Run {
             }
             None | Some(_) => {}
         }
+        if self.tally.failover.is_none() && at >= schedule.failover {
+            let [master, backup] = DIRECTORS;
+            self.tally.fail_over(Instant::now());
+            stage.agents[0].kill();
+            let text = format!(
+                "{master}'s agent is killed (SIGKILL): its host forwards on, until {backup} misses its adverts"
+            );
+            self.view.event(at, &text);
+        }
         Ok(())
+    }
+
+    /// What the director that is to serve said last.
+    fn serving(&self, master: &Watch, backup: &Watch) -> Seen {
+        match self.tally.failover {
+            Some(_) => backup.seen(),
+            None => master.seen(),
+        }
+    }
+
+    /// Says once that the backup has taken over.
+    fn tell_of_the_failover(&mut self, backup: &Seen) {
+        if let Some(failover) = &mut self.tally.failover
+            && failover.taken_over.is_none()
+            && let Some(since) = backup.master_since
+        {
+            failover.taken_over = Some(since);
+            let after = (since - failover.killed).as_secs_f64();
+            let text = format!(
+                "{} was seen to be master {after:.2} s after the kill",
+                DIRECTORS[1]
+            );
+            self.view.event(self.start.elapsed(), &text);
+        }
     }
 
     /// Says once what the kill has done, when the table is seen without the server.

@@ -3,9 +3,10 @@
 //! The lab, its web servers and the agent belong to the run: they are gone when it ends, however it ends. Each run has a
 //! lab of its own, so two at the same time do not meet.
 
-mod build;
+pub mod build;
 mod config;
 mod drill;
+mod failover;
 mod stage;
 mod tally;
 mod view;
@@ -90,10 +91,12 @@ fn in_lab(args: &Args, expected: &Expected, schedule: Schedule) -> Result<()> {
         if interrupt::arrived() {
             return; // Not what a log explains.
         }
-        say::error(format_args!(
-            "--- the agent's log ends with ---\n{}",
-            stage.agent.log_tail(30)
-        ));
+        for (agent, name) in stage.agents.iter().zip(stage::DIRECTORS) {
+            say::error(format_args!(
+                "--- the log of the agent on {name} ends with ---\n{}",
+                agent.log_tail(30)
+            ));
+        }
     })
 }
 

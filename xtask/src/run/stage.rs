@@ -5,26 +5,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lb_tests::interrupt;
-use lb_tests::lab::{AccessLog, Agent, Lab, Nginx, Options, wait_until};
+use lb_tests::lab::{AccessLog, Agent, Lab, Nginx, Node, Options, VIP4, VIP6, wait_until};
 use lb_tests::traffic::request_once;
 
 use super::config::Expected;
 use crate::say::say;
 
-/// The configuration of the director, as it is in the repository.
+/// The configuration of the directors, as it is in the repository.
 pub const CONFIG: &str = include_str!("../../../lab/lb.toml");
+/// Who owns the virtual addresses.
+const VRRP: &str = include_str!("../../../lab/vrrp.toml");
 
 /// The node that asks.
 pub const CLIENT: &str = "cl1";
-/// The node that balances.
-const DIRECTOR: &str = "lb1";
+/// The nodes that balance: the master, and its backup.
+pub const DIRECTORS: [&str; 2] = ["lb1", "lb2"];
+/// The backup's priority, in the place of the master's.
+const PRIORITIES: [&str; 2] = ["priority = 150", "priority = 100"];
 /// From the agent's readiness until every virtual address answers. A guess: resolving neighbours takes milliseconds.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// A lab that serves. The fields are dropped in this order.
 pub struct Stage {
-    /// The agent on the director.
-    pub agent: Agent,
+    /// The agents on the directors, the master first.
+    pub agents: [Agent; 2],
     /// The web servers, one for each real server.
     pub servers: Vec<Nginx>,
     /// The network.
@@ -47,16 +51,21 @@ impl Stage {
             "lab     clients cl1 cl2, directors lb1 lb2, real servers with nginx {}",
             names(&servers).join(" ")
         );
-        let agent = lab.agent(DIRECTOR, agent, CONFIG)?;
+        let [master, backup] = DIRECTORS;
+        give_addresses_up(lab.find_node(master)?)?;
+        let agents = [
+            lab.agent(master, agent, &format!("{CONFIG}\n{VRRP}"))?,
+            lab.agent(backup, agent, &of_the_backup())?,
+        ];
         let stage = Self {
-            agent,
+            agents,
             servers,
             lab,
         };
         stage.wait_for_answers(expected)?;
         let targets: Vec<_> = expected.targets.iter().map(ToString::to_string).collect();
         say!(
-            "agent   on {DIRECTOR} with lab/lb.toml, serving {}",
+            "agents  on {master} (master) and {backup} (backup) with lab/lb.toml and lab/vrrp.toml, serving {}",
             targets.join(" ")
         );
         say!("ready   after {:.1} s", start.elapsed().as_secs_f64());
@@ -75,10 +84,29 @@ impl Stage {
                 request_once(client, *target, Duration::from_secs(1))
                     .map_err(|error| format!("{error:#}"))
             })
-            .with_context(|| format!("the agent's log ends with\n{}", self.agent.log_tail(30)))?;
+            .with_context(|| {
+                format!("the agent's log ends with\n{}", self.agents[0].log_tail(30))
+            })?;
         }
         Ok(())
     }
+}
+
+/// The lab gives the first director the virtual addresses for good. Here they are who is master's.
+fn give_addresses_up(director: &Node) -> Result<()> {
+    for address in [format!("{VIP4}/32"), format!("{VIP6}/128")] {
+        director.run("ip", &["address", "delete", &address, "dev", "eth0"])?;
+    }
+    Ok(())
+}
+
+/// The master's file, made the backup's.
+fn of_the_backup() -> String {
+    let [master, backup] = DIRECTORS;
+    let router_id = |name: &str| format!("router_id = \"{name}\"");
+    let config = CONFIG.replace(&router_id(master), &router_id(backup));
+    let [higher, lower] = PRIORITIES;
+    format!("{config}\n{}", VRRP.replace(higher, lower))
 }
 
 fn names(servers: &[Nginx]) -> Vec<String> {
@@ -86,4 +114,20 @@ fn names(servers: &[Nginx]) -> Vec<String> {
         .iter()
         .map(|server| server.node().name().to_owned())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backups_file_differs_from_the_masters_in_name_and_priority_alone() {
+        let master = format!("{CONFIG}\n{VRRP}");
+        let backup = of_the_backup();
+        let lines = master.lines().zip(backup.lines());
+        let other: Vec<_> = lines.filter(|(one, other)| one != other).collect();
+        let router = ("router_id = \"lb1\"", "router_id = \"lb2\"");
+        let priority = (PRIORITIES[0], PRIORITIES[1]);
+        assert_eq!(other, [router, priority, priority]);
+    }
 }

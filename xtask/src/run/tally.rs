@@ -1,13 +1,18 @@
 //! Counting what became of the requests, and the judgement at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use lb_tests::traffic::{Latencies, Outcome};
 use serde::Serialize;
 
+use super::failover::{self, Failover};
+
 /// How many reasons of failures are kept to be shown.
 const SHOWN_REASONS: usize = 5;
+
+/// As many of the last answers are remembered.
+const RECENT: usize = 1000;
 
 /// A real server that was taken away, and what that did.
 #[derive(Clone, Debug)]
@@ -46,6 +51,10 @@ pub struct Tally {
     pub latencies: Latencies,
     /// What was done to a real server.
     pub drill: Option<Drill>,
+    /// What was done to the master.
+    pub failover: Option<Failover>,
+    /// When the last answers were there.
+    recent: VecDeque<Instant>,
     /// Why requests failed that should not have.
     pub reasons: Vec<String>,
 }
@@ -65,6 +74,10 @@ pub struct Summary {
     last_failure_after_kill_ms: Option<f64>,
     table_changed_after_kill_ms: Option<f64>,
     served_again_after_ms: Option<f64>,
+    failover_gap_ms: Option<f64>,
+    failover_seen_ms: Option<f64>,
+    failed_in_failover: u64,
+    failed_after_failover: u64,
     per_real_server: BTreeMap<String, u64>,
     p50_ms: Option<f64>,
     p99_ms: Option<f64>,
@@ -83,6 +96,8 @@ impl Tally {
             per_real_server: servers.into_iter().map(|server| (server, 0)).collect(),
             latencies: Latencies::default(),
             drill: None,
+            failover: None,
+            recent: VecDeque::with_capacity(RECENT),
             reasons: Vec::new(),
         }
     }
@@ -101,6 +116,11 @@ impl Tally {
         });
     }
 
+    /// The master is killed: a short interruption is expected.
+    pub fn fail_over(&mut self, killed: Instant) {
+        self.failover = Some(Failover::new(killed, self.recent.drain(..)));
+    }
+
     /// Counts one request.
     pub fn add(&mut self, outcome: &Outcome) {
         self.requests += 1;
@@ -113,6 +133,15 @@ impl Tally {
     fn add_answer(&mut self, server: &str, outcome: &Outcome) {
         *self.per_real_server.entry(server.to_owned()).or_default() += 1;
         self.latencies.add(outcome.took);
+        match &mut self.failover {
+            Some(failover) => failover.add_answer(outcome.ended()),
+            None => {
+                if self.recent.len() == RECENT {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back(outcome.ended());
+            }
+        }
         if let Some(drill) = &mut self.drill
             && drill.server == server
             && drill
@@ -126,8 +155,9 @@ impl Tally {
     fn add_failure(&mut self, reason: &str, outcome: &Outcome) {
         self.failed += 1;
         let ended = outcome.ended();
-        let expected = match &mut self.drill {
-            Some(drill) if ended >= drill.killed => {
+        let expected = match (&mut self.failover, &mut self.drill) {
+            (Some(failover), _) if ended >= failover.killed => failover.add_failure(ended),
+            (_, Some(drill)) if ended >= drill.killed => {
                 drill.last_failure = drill.last_failure.max(Some(ended));
                 let within = ended <= drill.killed + self.bound;
                 *(if within {
@@ -137,7 +167,7 @@ impl Tally {
                 }) += 1;
                 within
             }
-            Some(_) | None => {
+            (_, Some(_) | None) => {
                 self.failed_before_kill += 1;
                 false
             }
@@ -176,6 +206,18 @@ impl Tally {
                 ));
             }
         }
+        if let Some(failover) = &self.failover {
+            if failover.failed_after_bound > 0 {
+                faults.push(format!(
+                    "{} requests failed later than {:.1} s after the master was killed",
+                    failover.failed_after_bound,
+                    failover::BOUND.as_secs_f64()
+                ));
+            }
+            if failover.taken_over.is_none() {
+                faults.push("the backup has not taken over from the killed master".to_owned());
+            }
+        }
         faults
     }
 
@@ -188,6 +230,7 @@ impl Tally {
         passed: bool,
     ) -> Summary {
         let drill = self.drill.as_ref();
+        let failover = self.failover.as_ref();
         let since_kill = |moment: Option<Instant>| Some(millis(moment? - drill?.killed));
         Summary {
             passed,
@@ -203,6 +246,11 @@ impl Tally {
             table_changed_after_kill_ms: since_kill(drill.and_then(|drill| drill.table_changed)),
             served_again_after_ms: drill
                 .and_then(|drill| Some(millis(drill.served_again? - drill.restored?))),
+            failover_gap_ms: failover.and_then(|failover| failover.gap().map(millis)),
+            failover_seen_ms: failover
+                .and_then(|failover| Some(millis(failover.taken_over? - failover.killed))),
+            failed_in_failover: failover.map_or(0, |failover| failover.failed),
+            failed_after_failover: failover.map_or(0, |failover| failover.failed_after_bound),
             per_real_server: self.per_real_server.clone(),
             p50_ms: self.latencies.percentile(0.5).map(millis),
             p99_ms: self.latencies.percentile(0.99).map(millis),

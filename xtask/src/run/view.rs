@@ -177,4 +177,14 @@ pub fn report(tally: &Tally, took: Duration, seen: &Seen) {
             );
         }
     }
+    if let Some(failover) = &tally.failover {
+        let gap = failover.gap().map_or("no answer since".into(), |gap| {
+            format!(
+                "the longest time without an answer was {:.0} ms",
+                gap.as_secs_f64() * 1e3
+            )
+        });
+        let failed = failover.failed + failover.failed_after_bound;
+        say!("  failover    {gap}, {failed} requests failed");
+    }
 }

@@ -19,6 +19,8 @@ pub struct Seen {
     pub datapath: Option<String>,
     /// Each generation that is not the first, and when it was first seen.
     pub changes: Vec<(Instant, u64)>,
+    /// When all its VRRP instances were first seen to be master.
+    pub master_since: Option<Instant>,
     /// Why the status could not be read last time.
     pub error: Option<String>,
 }
@@ -81,6 +83,13 @@ fn note(seen: &mut Seen, status: &serde_json::Value) {
     }
     seen.generation = generation;
     seen.datapath = status["datapath"].as_str().map(str::to_owned);
+    let is_master = |instance: &serde_json::Value| instance["state"] == "master";
+    if let Some(instances) = status["vrrp"].as_array() {
+        match !instances.is_empty() && instances.iter().all(is_master) {
+            true => drop(seen.master_since.get_or_insert_with(Instant::now)),
+            false => seen.master_since = None,
+        }
+    }
     seen.error = None;
 }
 
@@ -117,5 +126,24 @@ mod tests {
         assert_eq!(seen.change_after(start).unwrap().1, 5);
         assert_eq!(seen.change_after(Instant::now()), None);
         assert_eq!(seen.datapath.as_deref(), Some("xdp_native"));
+        assert_eq!(seen.master_since, None);
+    }
+
+    #[test]
+    fn a_master_is_one_by_all_its_instances() {
+        let mut seen = Seen::default();
+        for (states, is_master) in [
+            (["backup", "backup"], false),
+            (["master", "backup"], false),
+            (["master", "master"], true),
+            (["master", "fault"], false),
+        ] {
+            let vrrp: Vec<_> = states
+                .iter()
+                .map(|state| json!({ "state": state }))
+                .collect();
+            note(&mut seen, &json!({ "vrrp": vrrp }));
+            assert_eq!(seen.master_since.is_some(), is_master, "{states:?}");
+        }
     }
 }

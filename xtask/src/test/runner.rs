@@ -31,6 +31,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether nothing went wrong.
+    pub fn is_well(&self) -> bool {
+        self.results.failed == 0 && self.troubles.is_empty()
+    }
+
     /// Adds another run's.
     pub fn add(&mut self, other: Self) {
         self.results.passed += other.results.passed;

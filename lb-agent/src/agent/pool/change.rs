@@ -34,7 +34,7 @@ pub struct Change {
 const HISTORY: usize = 8;
 
 /// The last changes of one, the latest last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct History(VecDeque<(Instant, Change)>);
 
 impl History {

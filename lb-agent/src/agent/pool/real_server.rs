@@ -188,6 +188,21 @@ impl PoolRealServer {
         })
     }
 
+    /// What was known of it under another configuration.
+    pub(super) fn take_over(&mut self, old: &Self) {
+        if self.target.is_some() != old.target.is_some() {
+            return;
+        }
+        self.found_weight = old.found_weight;
+        self.is_inherited = old.is_inherited;
+        self.is_drained = old.is_drained;
+        self.state = old.state;
+        self.reason.clone_from(&old.reason);
+        self.since = old.since;
+        self.history = old.history.clone();
+        self.ramp = old.ramp;
+    }
+
     /// Takes in that it was drained, of which one that is not to be drained takes no notice.
     pub(super) fn on_drained(
         &mut self,

@@ -62,6 +62,8 @@ pub struct Config {
     pub log: Log,
     /// How commands are run.
     pub scripts: Scripts,
+    /// How the elections' threads run.
+    pub process: Process,
     /// Mail on state changes; `None`: none.
     pub mail: Option<Mail>,
     /// Flows shared with other directors; `None`: off.
@@ -169,6 +171,15 @@ pub struct Scripts {
     pub user: User,
     /// Whether commands that others than root can change are run.
     pub allow_insecure: bool,
+}
+
+/// How the elections' threads run, for hosts that may be too busy to let them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// 1..=99 (SCHED_RR, sched(7)); 0: as everybody else.
+    pub realtime_priority: u8,
+    /// Whether memory is kept from being swapped out.
+    pub lock_memory: bool,
 }
 
 /// Mail on state changes.

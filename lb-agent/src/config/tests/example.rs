@@ -159,6 +159,7 @@ fn every_misspelt_table_is_found_and_answered_with_the_right_one() {
         "control",
         "log",
         "scripts",
+        "process",
         "mail",
         "sync",
         "script",

@@ -139,11 +139,20 @@ fn living(group: Pid) -> Vec<String> {
     stats.filter(of_group).collect()
 }
 
+/// Who lives on although killed: on a busy host the end of a process takes its time.
+async fn left(group: Pid) -> Vec<String> {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !living(group).is_empty() && Instant::now() < until {
+        tokio::time::sleep(GLANCE).await;
+    }
+    living(group)
+}
+
 #[tokio::test]
 async fn one_that_is_given_up_is_terminated() {
     let (leader, took) = given_up("terminated", "").await;
     assert!(took < PATIENCE, "{took:?}");
-    assert_eq!(living(leader), Vec::<String>::new());
+    assert_eq!(left(leader).await, Vec::<String>::new());
 }
 
 #[tokio::test]

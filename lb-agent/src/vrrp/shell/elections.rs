@@ -1,12 +1,16 @@
 //! All elections of a host, at work: what their sockets and deadlines bring goes in, and what comes out is carried out.
 
+mod reload;
+
 use super::{
-    BATCH, COMPLAINT_GAP, Command, InstanceReport, Order, Services, VrrpError,
+    BATCH, COMPLAINT_GAP, Command, InstanceReport, Order, Services, VrrpError, Watches,
     clock::Clock,
     fence::FenceSink,
     host::Job,
+    news::{self, News, NewsSink, Whose},
     plan::{Instance, Plan},
     socket::AdvertSocket,
+    virtual_mac::VirtualMac,
 };
 use crate::{
     network::Links,
@@ -36,12 +40,24 @@ pub(super) struct Elections {
     node: Node,
     members: Vec<Member>,
     sockets: Vec<AdvertSocket>,
+    /// Where in that list the socket of an interface and family is.
+    places: Places,
     links: watch::Receiver<Arc<Links>>,
     services: watch::Receiver<Arc<Services>>,
     /// Interfaces that something depends on.
     tracked: BTreeSet<String>,
     jobs: mpsc::Sender<Job>,
     fence: FenceSink,
+    news: NewsSink,
+    groups: Vec<Group>,
+}
+
+/// A sync group, as it was when it was last told of.
+#[derive(Debug)]
+struct Group {
+    name: String,
+    members: Vec<usize>,
+    state: State,
 }
 
 #[derive(Debug)]
@@ -49,48 +65,40 @@ struct Member {
     instance: Instance,
     /// Its place in the list of sockets.
     socket: usize,
+    /// What it sends by, where it has a MAC address of its own.
+    sender: Option<AdvertSocket>,
     refused: Counters<Refused>,
     /// When something was last complained of.
     complaints: BTreeMap<&'static str, Instant>,
     /// Whether the last advert could be sent.
     sends: bool,
+    /// The last change of its state, as it was logged: the state before, and why.
+    changed: (State, String),
 }
 
 impl Elections {
     pub(super) fn open(
         plan: Plan,
-        links: watch::Receiver<Arc<Links>>,
-        services: watch::Receiver<Arc<Services>>,
+        watches: Watches,
         jobs: mpsc::Sender<Job>,
         fence: FenceSink,
+        news: NewsSink,
     ) -> Result<Self, VrrpError> {
         let clock = Clock::start();
         let mut sockets = Vec::new();
-        let mut places: BTreeMap<(u32, bool), usize> = BTreeMap::new();
+        let mut places = Places::new();
         let mut members = Vec::new();
         for instance in plan.instances {
-            let index = instance.interface_index;
-            let family = instance.family();
-            let socket = match places.get(&(index, family == Family::V6)) {
-                Some(&place) => place,
-                None => {
-                    let opened = AdvertSocket::open(&instance.interface, index, family);
-                    let opened = opened.map_err(|source| VrrpError::Socket {
-                        interface: instance.interface.clone(),
-                        source,
-                    })?;
-                    sockets.push(opened);
-                    let place = sockets.len() - 1;
-                    places.insert((index, family == Family::V6), place);
-                    place
-                }
-            };
+            let socket = socket_for(&instance, &mut places, 0, &mut sockets)?;
+            let sender = sender(&instance)?;
             members.push(Member {
                 instance,
                 socket,
+                sender,
                 refused: Counters::new(),
                 complaints: BTreeMap::new(),
                 sends: true,
+                changed: (State::Init, String::new()),
             });
         }
         let of_groups = plan.groups.iter().flat_map(|group| &group.tracked);
@@ -99,22 +107,27 @@ impl Elections {
             .iter()
             .flat_map(|setup| &setup.tracked)
             .chain(of_groups);
-        let interface = |source: &Source| match source {
-            Source::Interface(name) => Some(name.clone()),
-            Source::Script(_) | Source::Service(_) => None,
-        };
+        let groups = plan.groups.iter().map(|group| Group {
+            name: group.name.clone(),
+            members: group.members.clone(),
+            state: State::Init,
+        });
+        let groups = groups.collect();
         Ok(Self {
             tracked: all
-                .filter_map(|tracked| interface(&tracked.source))
+                .filter_map(|tracked| interface_of(&tracked.source))
                 .collect(),
             node: Node::new(plan.setups, plan.groups, clock.now()),
             clock,
             members,
             sockets,
-            links,
-            services,
+            places,
+            links: watches.links,
+            services: watches.services,
             jobs,
             fence,
+            news,
+            groups,
         })
     }
 
@@ -162,6 +175,14 @@ impl Elections {
                     Err(_) => heeding = false,
                 },
                 command = inbox.recv() => match command {
+                    Some(Command::Condition(source, condition)) => {
+                        let steps = self.node.on_condition(source, condition, self.clock.now());
+                        self.carry_out(steps).await;
+                    }
+                    Some(Command::Reload(plan, news, answer)) => {
+                        let done = self.reload(*plan, news).await;
+                        drop(answer.send(done));
+                    }
                     Some(Command::Report(answer)) => drop(answer.send(self.report())),
                     Some(Command::Order(order, name, answer)) => {
                         let done = self.obey(order, &name).await;
@@ -217,14 +238,16 @@ impl Elections {
     async fn look_at_interfaces(&mut self) {
         let links = Arc::clone(&self.links.borrow_and_update());
         for name in self.tracked.clone() {
-            let condition = match links.by_name(&name).is_some_and(|link| link.up) {
-                true => Condition::Up,
-                false => Condition::Down,
-            };
+            let condition = condition(&links, &name);
             let source = Source::Interface(name);
             let steps = self.node.on_condition(source, condition, self.clock.now());
             self.carry_out(steps).await;
         }
+    }
+
+    /// How an interface is, as far as it is known.
+    fn link(&self, name: &str) -> Condition {
+        condition(&self.links.borrow(), name)
     }
 
     async fn look_at_services(&mut self) {
@@ -301,7 +324,11 @@ impl Elections {
                 Action::LogTransition(transition) => {
                     let name = self.name(instance);
                     let (old, new) = (transition.old.name(), transition.new.name());
-                    tracing::info!(vrrp = name, old, new, cause = %transition.cause, "state changed");
+                    let cause = transition.cause.to_string();
+                    tracing::info!(vrrp = name, old, new, cause, "state changed");
+                    if let Some(member) = self.members.get_mut(instance) {
+                        member.changed = (transition.old, cause);
+                    }
                 }
                 Action::Report(notice) => {
                     let name = self.name(instance);
@@ -312,9 +339,49 @@ impl Elections {
                         }
                     }
                 }
-                // There is nobody to notify: the configuration refuses what would.
-                Action::Notify { .. } => {}
+                Action::Notify { state, priority } => {
+                    if let Some(member) = self.members.get(instance) {
+                        let (old, reason) = member.changed.clone();
+                        self.news.tell(News {
+                            whose: Whose::Instance(instance),
+                            name: member.instance.name.clone(),
+                            old,
+                            new: state,
+                            priority,
+                            reason,
+                        });
+                    }
+                    self.tell_of_groups(instance);
+                }
             }
+        }
+    }
+
+    /// Tells of the groups that are another than before, now that this instance is.
+    fn tell_of_groups(&mut self, instance: usize) {
+        for (place, group) in self.groups.iter_mut().enumerate() {
+            let members = group.members.iter();
+            let states: Vec<State> = members
+                .filter_map(|member| self.node.machine(*member).map(Machine::state))
+                .collect();
+            let new = news::of_group(states.iter().copied());
+            let (old, name) = (group.state, group.name.clone());
+            if !group.members.contains(&instance) || old == new {
+                continue;
+            }
+            group.state = new;
+            let member = self.members.get(instance);
+            self.news.tell(News {
+                whose: Whose::Group(place),
+                name,
+                old,
+                new,
+                priority: 0,
+                reason: member.map_or_else(String::new, |member| {
+                    let (_, cause) = &member.changed;
+                    format!("{}: {cause}", member.instance.name)
+                }),
+            });
         }
     }
 
@@ -336,9 +403,10 @@ impl Elections {
         let Some(socket) = self.sockets.get(member.socket) else {
             return;
         };
+        let socket = member.sender.as_ref().unwrap_or(socket);
         let sent = member.instance.send(socket, priority);
         if sent.is_ok() && priority > 0 {
-            self.fence.renew(instance);
+            self.fence.renew(member.instance.number);
         }
         match (&sent, member.sends) {
             (Ok(()), false) => {
@@ -423,6 +491,60 @@ impl Instance {
             outcome = outcome.and(sent);
         }
         outcome
+    }
+}
+
+/// By interface, and whether it is for IPv6.
+type Places = BTreeMap<(u32, bool), usize>;
+
+fn place_of(instance: &Instance) -> (u32, bool) {
+    (instance.interface_index, instance.family() == Family::V6)
+}
+
+/// The socket that an instance speaks by. It is opened where there is none, and comes after `before` others.
+fn socket_for(
+    instance: &Instance,
+    places: &mut Places,
+    before: usize,
+    opened: &mut Vec<AdvertSocket>,
+) -> Result<usize, VrrpError> {
+    if let Some(place) = places.get(&place_of(instance)) {
+        return Ok(*place);
+    }
+    let index = instance.interface_index;
+    let socket = AdvertSocket::open(&instance.interface, index, instance.family());
+    opened.push(socket.map_err(|source| VrrpError::Socket {
+        interface: instance.interface.clone(),
+        source,
+    })?);
+    let place = before + opened.len() - 1;
+    places.insert(place_of(instance), place);
+    Ok(place)
+}
+
+/// What an instance with a MAC address of its own sends by.
+fn sender(instance: &Instance) -> Result<Option<AdvertSocket>, VrrpError> {
+    let open = |bears: &VirtualMac| {
+        let socket = AdvertSocket::open_to_send(&bears.device, bears.index, instance.family());
+        socket.map_err(|source| VrrpError::Socket {
+            interface: bears.device.clone(),
+            source,
+        })
+    };
+    instance.virtual_mac.as_ref().map(open).transpose()
+}
+
+fn interface_of(source: &Source) -> Option<String> {
+    match source {
+        Source::Interface(name) => Some(name.clone()),
+        Source::Script(_) | Source::Service(_) => None,
+    }
+}
+
+fn condition(links: &Links, name: &str) -> Condition {
+    match links.by_name(name).is_some_and(|link| link.up) {
+        true => Condition::Up,
+        false => Condition::Down,
     }
 }
 

@@ -10,8 +10,8 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 /// A virtual router, as far as a fence must know it.
 #[derive(Clone, Debug)]
 pub struct Herald {
-    /// Its place in the list of all.
-    pub place: usize,
+    /// Its number, see [`Numbers`](super::Numbers).
+    pub number: u16,
     /// The kernel's index of the interface that adverts are heard on.
     pub interface: u32,
     /// Virtual router id.
@@ -33,11 +33,11 @@ pub struct Herald {
 }
 
 impl Herald {
-    pub(super) fn new(place: usize, instance: &Instance) -> Self {
+    pub(super) fn new(instance: &Instance) -> Self {
         let advert = &instance.advert;
         let destinations = instance.endpoints.iter().map(|to| to.destination());
         Self {
-            place,
+            number: instance.number,
             interface: instance.interface_index,
             virtual_router_id: advert.virtual_router_id,
             version: instance.filter.version,
@@ -59,7 +59,7 @@ impl Herald {
 }
 
 type Arm = dyn Fn(&[Herald]) + Send + Sync;
-type Renew = dyn Fn(usize) + Send + Sync;
+type Renew = dyn Fn(u16) + Send + Sync;
 
 /// Where it is told.
 #[derive(Clone)]
@@ -69,11 +69,11 @@ pub struct FenceSink {
 }
 
 impl FenceSink {
-    /// Tells `arm` all virtual routers before the first advert is sent and whenever they change, and `renew` the place of
+    /// Tells `arm` all virtual routers before the first advert is sent and whenever they change, and `renew` the number of
     /// one whose advert was sent. Neither may block.
     pub fn new(
         arm: impl Fn(&[Herald]) + Send + Sync + 'static,
-        renew: impl Fn(usize) + Send + Sync + 'static,
+        renew: impl Fn(u16) + Send + Sync + 'static,
     ) -> Self {
         Self {
             arm: Arc::new(arm),
@@ -87,15 +87,12 @@ impl FenceSink {
     }
 
     pub(super) fn arm(&self, instances: &[Instance]) {
-        let all = instances.iter().enumerate();
-        let heralds: Vec<Herald> = all
-            .map(|(place, instance)| Herald::new(place, instance))
-            .collect();
+        let heralds: Vec<Herald> = instances.iter().map(Herald::new).collect();
         (self.arm)(&heralds);
     }
 
-    pub(super) fn renew(&self, place: usize) {
-        (self.renew)(place);
+    pub(super) fn renew(&self, number: u16) {
+        (self.renew)(number);
     }
 }
 

@@ -15,7 +15,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::plan::Instance;
-use crate::network::{HostAddresses, Links, Netlink, OwnAddress, PresentAddress, SetAddress};
+use super::virtual_mac;
+use crate::network::{
+    HostAddresses, Links, Netlink, OwnAddress, OwnRoute, PresentAddress, RouteKey, SetAddress,
+};
 use crate::sys::frames::FrameSocket;
 use crate::vrrp::announcement::{self, Forwarding};
 use crate::vrrp::fsm::{Burst, Ownership};
@@ -34,6 +37,8 @@ pub enum Job {
     Unset(usize),
     /// Announce them.
     Announce(usize, Burst),
+    /// These are the instances from now on; for each, where it was in the list before.
+    Replace(Vec<Instance>, Vec<Option<usize>>),
     /// Say when all of the above is done.
     Flush(tokio::sync::oneshot::Sender<()>),
 }
@@ -49,18 +54,20 @@ pub enum Holder {
     OtherButStillHere,
 }
 
-/// Where ownership is told: the place of an instance in the list of all, and who has its addresses.
+/// Where ownership is told: the number of an instance, who has its addresses, and its own MAC address if it has one.
 #[derive(Clone)]
-pub struct OwnershipSink(Arc<dyn Fn(usize, Holder) + Send + Sync>);
+pub struct OwnershipSink(Arc<Told>);
+
+type Told = dyn Fn(u16, Holder, Option<[u8; 6]>) + Send + Sync;
 
 impl OwnershipSink {
     /// Tells `told`, which must not block.
-    pub fn new(told: impl Fn(usize, Holder) + Send + Sync + 'static) -> Self {
+    pub fn new(told: impl Fn(u16, Holder, Option<[u8; 6]>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(told))
     }
 
-    fn tell(&self, instance: usize, holder: Holder) {
-        (self.0)(instance, holder);
+    fn tell(&self, number: u16, holder: Holder, mac: Option<[u8; 6]>) {
+        (self.0)(number, holder, mac);
     }
 }
 
@@ -81,6 +88,10 @@ pub struct Host {
     members: Vec<Member>,
     /// The addresses that the agent has set, now or in an earlier life.
     ours: BTreeSet<(u32, IpNet)>,
+    /// The routes, likewise.
+    our_routes: BTreeSet<RouteKey>,
+    /// Routes that somebody else had set, which were reported.
+    foreign_routes: BTreeSet<RouteKey>,
     /// When what the kernel refused is tried again.
     retry_at: Option<Instant>,
 }
@@ -94,6 +105,9 @@ struct Member {
     holder: Holder,
     /// Announcements that are spread over time.
     announcing: Option<JoinHandle<()>>,
+    /// Until when packets are forwarded although the addresses were given up in order: those that still come, because
+    /// nobody else has announced them yet.
+    lingers_until: Option<Instant>,
 }
 
 impl Host {
@@ -107,12 +121,23 @@ impl Host {
         links: watch::Receiver<Arc<Links>>,
         addresses: watch::Receiver<Arc<HostAddresses>>,
     ) -> Self {
-        let ours = present.iter().filter(|there| there.ours);
+        // What adverts come from belongs to its device, with which it goes.
+        let is_source = |there: &PresentAddress| {
+            let near = matches!(there.net.addr(), IpAddr::V6(v6) if v6.is_unicast_link_local());
+            let mut bearing = instances.iter().filter_map(|one| one.virtual_mac.as_ref());
+            near && bearing.any(|bears| bears.index == there.interface)
+        };
+        let ours: BTreeSet<(u32, IpNet)> = present
+            .iter()
+            .filter(|there| there.ours && !is_source(there))
+            .map(|there| (there.interface, there.net))
+            .collect();
         let member = |instance| Member {
             instance,
             wanted: false,
             holder: Holder::Other,
             announcing: None,
+            lingers_until: None,
         };
         Self {
             netlink,
@@ -121,7 +146,9 @@ impl Host {
             links,
             addresses,
             members: instances.into_iter().map(member).collect(),
-            ours: ours.map(|there| (there.interface, there.net)).collect(),
+            ours,
+            our_routes: BTreeSet::new(),
+            foreign_routes: BTreeSet::new(),
             retry_at: None,
         }
     }
@@ -144,27 +171,104 @@ impl Host {
                 }
             }
         }
+        self.clean_up_routes(kept).await;
+        self.clean_up_devices().await;
         for place in (0..self.members.len()).filter(|place| !kept.contains(place)) {
             self.work(Job::Own(place, Ownership::NotOurs)).await;
         }
+    }
+
+    /// Removes the devices that no instance bears its MAC address by any more.
+    async fn clean_up_devices(&self) {
+        let all = self.members.iter();
+        let bearing = all.filter_map(|member| member.instance.virtual_mac.as_ref());
+        virtual_mac::remove_but(&self.netlink, &bearing.map(|bears| bears.index).collect()).await;
+    }
+
+    async fn clean_up_routes(&mut self, kept: &BTreeSet<usize>) {
+        match self.netlink.present_routes().await {
+            Ok(present) => self.our_routes = present.into_iter().collect(),
+            Err(error) => tracing::error!(error = error.with_cause(), "look for routes"),
+        }
+        let all = self.members.iter().enumerate();
+        let keep: BTreeSet<RouteKey> = all
+            .filter(|(place, _)| kept.contains(place))
+            .flat_map(|(_, member)| &member.instance.routes)
+            .map(OwnRoute::key)
+            .collect();
+        self.unset_routes_but(&keep).await;
+    }
+
+    async fn unset_routes_but(&mut self, keep: &BTreeSet<RouteKey>) {
+        for key in self.our_routes.clone() {
+            if keep.contains(&key) {
+                continue;
+            }
+            match self.netlink.unset_route(key).await {
+                Ok(()) => drop(self.our_routes.remove(&key)),
+                Err(error) => {
+                    tracing::error!(route = %key.0, %error, "take a route away");
+                    self.retry_at.get_or_insert(Instant::now() + RETRY);
+                }
+            }
+        }
+    }
+
+    /// Makes the host have all routes of an instance.
+    async fn set_routes(&mut self, place: usize) {
+        let Some(member) = self.members.get(place) else {
+            return;
+        };
+        let (name, routes) = (member.instance.name.clone(), member.instance.routes.clone());
+        for own in &routes {
+            let (key, route) = (own.key(), own.destination);
+            if self.our_routes.contains(&key) {
+                continue;
+            }
+            match self.netlink.set_route(own).await {
+                Ok(SetAddress::Added) => drop(self.our_routes.insert(key)),
+                Ok(SetAddress::WasThere) => {
+                    if self.foreign_routes.insert(key) {
+                        tracing::warn!(vrrp = name, %route, "somebody else has set this route; it is left alone");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(vrrp = name, %route, %error, "set a route");
+                    self.retry_at.get_or_insert(Instant::now() + RETRY);
+                }
+            }
+        }
+    }
+
+    /// Takes the routes away that no instance which has its addresses asks for.
+    async fn unset_routes(&mut self) {
+        let wanted = self.members.iter().filter(|member| member.wanted);
+        let keep = wanted.flat_map(|member| &member.instance.routes);
+        let keep = keep.map(OwnRoute::key).collect();
+        self.unset_routes_but(&keep).await;
     }
 
     /// Works until whoever gives the jobs is gone.
     pub async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut watching = true;
         loop {
-            let retry_at = self.retry_at;
+            let (retry_at, lingers_until) = (self.retry_at, self.lingers_until());
             tokio::select! {
                 biased;
                 job = jobs.recv() => match job {
                     Some(job) => self.work(job).await,
-                    None => break,
+                    None => {
+                        // An orderly end: nothing of ours is left.
+                        virtual_mac::remove_but(&self.netlink, &BTreeSet::new()).await;
+                        break;
+                    }
                 },
                 changed = self.addresses.changed(), if watching => match changed {
                     Ok(()) => self.look_after_addresses().await,
                     Err(_) => watching = false,
                 },
                 () = sleep_until_or_never(retry_at) => self.retry().await,
+                () = sleep_until_or_never(lingers_until) => self.end_lingering(),
             }
         }
     }
@@ -172,26 +276,66 @@ impl Host {
     async fn work(&mut self, job: Job) {
         match job {
             Job::Own(place, Ownership::Ours) => self.own(place, Holder::Us),
-            Job::Own(place, Ownership::NotOurs) => {
-                let still_here = self.has_ours(place);
-                let holder = match still_here {
-                    true => Holder::OtherButStillHere,
-                    false => Holder::Other,
-                };
-                self.own(place, holder);
-            }
+            Job::Own(place, Ownership::NotOurs) => self.disown(place),
             Job::Set(place) => {
                 self.want(place, true);
                 self.set_all(place).await;
+                self.set_routes(place).await;
             }
             Job::Unset(place) => {
                 self.want(place, false);
+                self.unset_routes().await;
                 self.unset_all(place).await;
             }
             Job::Announce(place, burst) => self.announce(place, burst),
+            Job::Replace(instances, from) => self.replace(instances, &from).await,
             // Nobody may wait any more.
-            Job::Flush(done) => drop(done.send(())),
+            Job::Flush(done) => {
+                while let Some(until) = self.lingers_until() {
+                    sleep_until(until).await;
+                    self.end_lingering();
+                }
+                // Nobody may wait any more.
+                let _ = done.send(());
+            }
         }
+    }
+
+    /// What a master no longer has is taken away at once; what it has besides is set when it is asked for.
+    async fn replace(&mut self, instances: Vec<Instance>, from: &[Option<usize>]) {
+        let mut old: Vec<Option<Member>> = std::mem::take(&mut self.members)
+            .into_iter()
+            .map(Some)
+            .collect();
+        for (instance, from) in instances.into_iter().zip(from) {
+            let kept = from.and_then(|from| old.get_mut(from)?.take());
+            self.members.push(match kept {
+                Some(member) => Member { instance, ..member },
+                None => Member {
+                    instance,
+                    wanted: false,
+                    holder: Holder::Other,
+                    announcing: None,
+                    lingers_until: None,
+                },
+            });
+        }
+        self.unset_routes().await;
+        let wanted: BTreeSet<(u32, IpNet)> = self
+            .members
+            .iter()
+            .filter(|member| member.wanted)
+            .flat_map(|member| &member.instance.addresses)
+            .map(|own| (own.interface, own.net))
+            .collect();
+        for (interface, net) in self.ours.clone() {
+            if !wanted.contains(&(interface, net))
+                && let Err(error) = self.unset(interface, net).await
+            {
+                tracing::error!(address = %net, %error, "take an address away that is not configured any more");
+            }
+        }
+        self.clean_up_devices().await;
     }
 
     fn want(&mut self, place: usize, wanted: bool) {
@@ -203,10 +347,45 @@ impl Host {
         }
     }
 
+    /// The addresses are not ours any more. Packets that come all the same are forwarded for a little while: where they go
+    /// does not depend on who sends them there. Not by a MAC address that the next master has as well.
+    fn disown(&mut self, place: usize) {
+        let still_here = self.has_ours(place);
+        let Some(member) = self.members.get_mut(place) else {
+            return;
+        };
+        let may_linger = member.holder == Holder::Us && member.instance.virtual_mac.is_none();
+        match (still_here, may_linger) {
+            (true, _) => self.own(place, Holder::OtherButStillHere),
+            (false, false) => self.own(place, Holder::Other),
+            (false, true) => {
+                member.lingers_until = Some(Instant::now() + member.instance.linger);
+            }
+        }
+    }
+
+    fn lingers_until(&self) -> Option<Instant> {
+        let all = self.members.iter();
+        all.filter_map(|member| member.lingers_until).min()
+    }
+
+    fn end_lingering(&mut self) {
+        let now = Instant::now();
+        for place in 0..self.members.len() {
+            let member = self.members.get(place);
+            let until = member.and_then(|member| member.lingers_until);
+            if until.is_some_and(|until| until <= now) {
+                self.own(place, Holder::Other);
+            }
+        }
+    }
+
     fn own(&mut self, place: usize, holder: Holder) {
         if let Some(member) = self.members.get_mut(place) {
+            member.lingers_until = None;
             member.holder = holder;
-            self.ownership.tell(place, holder);
+            let mac = member.instance.virtual_mac.as_ref().map(|bears| bears.mac);
+            self.ownership.tell(member.instance.number, holder, mac);
         }
     }
 
@@ -289,6 +468,7 @@ impl Host {
                     if self.set_all(place).await > 0 {
                         self.announce(place, Burst::First);
                     }
+                    self.set_routes(place).await;
                 }
                 false => {
                     self.unset_all(place).await;
@@ -324,6 +504,14 @@ impl Host {
             if !missing.is_empty() && self.set_all(place).await > 0 {
                 tracing::warn!(vrrp = name, addresses = ?missing, "somebody removed virtual addresses of this master; they are back");
                 self.announce(place, Burst::First);
+                // With an address the kernel takes away what speaks from it.
+                let routes = self
+                    .members
+                    .get(place)
+                    .map(|member| &member.instance.routes);
+                let keys: Vec<RouteKey> = routes.into_iter().flatten().map(OwnRoute::key).collect();
+                self.our_routes.retain(|key| !keys.contains(key));
+                self.set_routes(place).await;
             }
         }
     }

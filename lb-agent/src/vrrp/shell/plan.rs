@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
+use super::numbers::Numbers;
+use super::virtual_mac::VirtualMac;
 use crate::config::{self, Config};
-use crate::network::{Links, OwnAddress, PresentAddress};
+use crate::network::{Links, OwnAddress, OwnRoute, PresentAddress};
 use crate::vrrp::fsm::{OWNER, Parameters, Preempt, Promotion};
 use crate::vrrp::node::{GroupSetup, Setup};
 use crate::vrrp::packet::{
@@ -15,6 +17,12 @@ use crate::vrrp::packet::{
 };
 use crate::vrrp::receive::{Casting, Filter, OtherList};
 use crate::vrrp::tracking::{Source, Tracked};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+/// From another router's advert until its announcements have reached everybody: long beside what a network takes.
+const ANNOUNCED: Duration = Duration::from_millis(50);
+/// An orderly end waits as long.
+const MAX_LINGER: Duration = Duration::from_secs(2);
 
 /// Why an instance cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -87,8 +95,17 @@ pub struct Instance {
     pub filter: Filter,
     /// All addresses that the master has.
     pub addresses: Vec<OwnAddress>,
+    /// The routes that come and go with them.
+    pub routes: Vec<OwnRoute>,
     /// How they are announced.
     pub garp: config::Garp,
+    /// The device that it bears its own MAC address by; `None`: it has that of its interface.
+    pub virtual_mac: Option<VirtualMac>,
+    /// How long packets are forwarded after the addresses were given up in order: as long as another router may take to
+    /// take over, which is its skew (RFC 9568 §6.1, RFC 3768 §6.1).
+    pub linger: Duration,
+    /// What it is known by elsewhere.
+    pub number: u16,
     /// When they fall silent.
     pub fence: config::Fence,
     /// How old the last advert may be before they do.
@@ -119,7 +136,7 @@ impl Plan {
         };
         for vrrp in &config.vrrp {
             let instance = instance(config, vrrp, links, present)?;
-            plan.setups.push(setup(vrrp, &instance)?);
+            plan.setups.push(setup(config, vrrp, &instance)?);
             plan.instances.push(instance);
         }
         Ok(plan)
@@ -127,6 +144,26 @@ impl Plan {
 }
 
 impl Plan {
+    /// The same, with these numbers.
+    #[must_use]
+    pub fn numbered(mut self, numbers: &Numbers) -> Self {
+        for instance in &mut self.instances {
+            instance.number = numbers.of(&instance.name).unwrap_or_default();
+        }
+        self
+    }
+
+    /// Indices of all interfaces that something goes by.
+    pub fn interfaces(&self) -> BTreeSet<u32> {
+        let of = |instance: &Instance| {
+            let addresses = instance.addresses.iter().map(|own| own.interface);
+            addresses
+                .chain([instance.interface_index])
+                .collect::<Vec<_>>()
+        };
+        self.instances.iter().flat_map(of).collect()
+    }
+
     /// The instances all of whose addresses an earlier life of the agent left on the host.
     pub fn left_behind(&self, present: &[PresentAddress]) -> BTreeSet<usize> {
         let is_there = |own: &OwnAddress| {
@@ -155,16 +192,26 @@ fn instance(
     };
     let interface_index = index_of(&vrrp.interface)?;
     let source = source(config, vrrp, interface_index, present)?;
+    let virtual_mac = VirtualMac::find(vrrp, interface_index, links);
+    let home = virtual_mac
+        .as_ref()
+        .map_or(interface_index, |bears| bears.index);
     let own = |address: &config::VirtualAddress| {
-        let name = address.interface.as_deref().unwrap_or(&vrrp.interface);
+        let named = address.interface.as_deref().map(index_of).transpose()?;
         Ok(OwnAddress {
-            interface: index_of(name)?,
+            interface: named.unwrap_or(home),
             net: address.net,
             label: address.label.clone(),
         })
     };
     let addresses = vrrp.addresses.iter().chain(&vrrp.excluded_addresses);
     let addresses = addresses.map(own).collect::<Result<Vec<_>, PlanError>>()?;
+    let routes = vrrp.routes.iter().map(|route| {
+        let named = route.interface.as_deref().map(index_of).transpose()?;
+        let alone = route.via.is_none().then_some(interface_index);
+        Ok(own_route(route, vrrp.is_ipv6(), named.or(alone)))
+    });
+    let routes = routes.collect::<Result<Vec<_>, PlanError>>()?;
     let advertised = advertised(vrrp);
     let version = version(vrrp);
     let password = password(vrrp)?;
@@ -211,13 +258,43 @@ fn instance(
         },
         filter,
         addresses,
+        routes,
         garp: vrrp.garp,
+        virtual_mac,
+        linger: match version {
+            Version::V2 => Duration::from_secs(1),
+            Version::V3 => vrrp.advert_interval.min(MAX_LINGER),
+        } + ANNOUNCED,
+        number: 0,
         fence: vrrp.fence,
         patience: vrrp.advert_interval * u32::from(vrrp.down_adverts),
     })
 }
 
-fn setup(vrrp: &config::Vrrp, instance: &Instance) -> Result<Setup, PlanError> {
+/// `interface`: by which it leaves; `None`: that by which its next router is reached.
+fn own_route(route: &config::Route, is_ipv6: bool, interface: Option<u32>) -> OwnRoute {
+    let is_ipv6 = route
+        .via
+        .or(route.source)
+        .map_or(is_ipv6, |address| address.is_ipv6());
+    let everywhere = || match is_ipv6 {
+        true => IpNet::V6(Ipv6Net::default()),
+        false => IpNet::V4(Ipv4Net::default()),
+    };
+    OwnRoute {
+        destination: match route.destination {
+            config::Destination::Default => everywhere(),
+            config::Destination::Net(net) => net.trunc(),
+        },
+        via: route.via,
+        interface,
+        source: route.source,
+        metric: route.metric,
+        table: route.table,
+    }
+}
+
+fn setup(config: &Config, vrrp: &config::Vrrp, instance: &Instance) -> Result<Setup, PlanError> {
     let positive = |value: u8, key: &str| {
         NonZeroU8::new(value).ok_or_else(|| PlanError::Value {
             instance: vrrp.name.clone(),
@@ -240,6 +317,7 @@ fn setup(vrrp: &config::Vrrp, instance: &Instance) -> Result<Setup, PlanError> {
     };
     let mut tracked = tracked(&vrrp.track_interfaces, Source::Interface);
     tracked.extend(self::tracked(&vrrp.track_services, Source::Service));
+    tracked.extend(scripts(&vrrp.track_scripts, config));
     if vrrp.track_primary {
         let source = Source::Interface(vrrp.interface.clone());
         tracked.push(Tracked { source, weight: 0 });
@@ -259,6 +337,7 @@ fn groups(config: &Config) -> Vec<GroupSetup> {
         tracked: tracked(&group.track_interfaces, Source::Interface)
             .into_iter()
             .chain(tracked(&group.track_services, Source::Service))
+            .chain(scripts(&group.track_scripts, config))
             .collect(),
     };
     config.sync_groups.iter().map(group).collect()
@@ -268,6 +347,21 @@ fn tracked(tracked: &[config::Tracked], source: fn(String) -> Source) -> Vec<Tra
     let one = |tracked: &config::Tracked| Tracked {
         source: source(tracked.name.clone()),
         weight: tracked.weight.unwrap_or(0),
+    };
+    tracked.iter().map(one).collect()
+}
+
+/// A script has a weight of its own where who tracks it names none.
+fn scripts(tracked: &[config::Tracked], config: &Config) -> Vec<Tracked> {
+    let own = |name: &str| {
+        let mut scripts = config.tracked_scripts.iter();
+        scripts
+            .find(|script| script.name == name)
+            .map(|script| script.weight)
+    };
+    let one = |tracked: &config::Tracked| Tracked {
+        source: Source::Script(tracked.name.clone()),
+        weight: tracked.weight.or_else(|| own(&tracked.name)).unwrap_or(0),
     };
     tracked.iter().map(one).collect()
 }

@@ -88,6 +88,42 @@ impl AdvertSocket {
         })
     }
 
+    /// Opens one that only sends, and joins nothing: of whom nobody is to hear but adverts.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn open_to_send(name: &str, interface: u32, family: Family) -> io::Result<Self> {
+        let protocol = Some(Protocol::from(i32::from(PROTOCOL)));
+        let socket = match family {
+            Family::V4 => Socket::new(Domain::IPV4, Type::RAW, protocol)?,
+            Family::V6 => Socket::new(Domain::IPV6, Type::RAW, protocol)?,
+        };
+        // What comes in is read by another: here it is discarded, once a little of it waits.
+        socket.set_recv_buffer_size(0)?;
+        socket.set_nonblocking(true)?;
+        socket.bind_device(Some(name.as_bytes()))?;
+        match family {
+            Family::V4 => {
+                socket.set_multicast_loop_v4(false)?;
+                socket.set_multicast_ttl_v4(HOP_LIMIT.into())?;
+                socket.set_ttl_v4(HOP_LIMIT.into())?;
+                socket.set_tos_v4(INTERNETWORK_CONTROL)?;
+            }
+            Family::V6 => {
+                socket.set_multicast_loop_v6(false)?;
+                socket.set_multicast_hops_v6(HOP_LIMIT.into())?;
+                socket.set_unicast_hops_v6(HOP_LIMIT.into())?;
+                socket.set_tclass_v6(INTERNETWORK_CONTROL)?;
+            }
+        }
+        Ok(Self {
+            socket: watched(socket)?,
+            interface,
+            family,
+            buffer: Vec::new(),
+        })
+    }
+
     /// Ready when something may have come in since [`receive`](Self::receive) last said that there is nothing.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         match self.socket.poll_read_ready(context) {

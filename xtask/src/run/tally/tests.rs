@@ -108,3 +108,29 @@ fn a_server_that_was_put_back_has_to_serve_again() {
     assert_eq!(summary["per_real_server"]["rs1"], 3);
     assert_eq!(summary["datapath"], "xdp_native");
 }
+
+#[test]
+fn a_killed_master_is_forgiven_until_its_backup_takes_over_and_no_longer() {
+    let (mut tally, start) = tally();
+    tally.add(&request(start, 0, Ok("rs1")));
+    tally.add(&request(start, 990, Ok("rs2")));
+    let killed = start + Duration::from_secs(1);
+    tally.fail_over(killed);
+    tally.add(&request(start, 1100, Err("timeout")));
+    tally.add(&request(start, 1290, Ok("rs1")));
+    let missing = "the backup has not taken over from the killed master";
+    assert_eq!(tally.faults(), [missing]);
+    if let Some(failover) = &mut tally.failover {
+        failover.taken_over = Some(start + Duration::from_millis(1400));
+    }
+    assert_eq!(tally.faults(), Vec::<String>::new());
+    let summary = |tally: &Tally| {
+        let summary = tally.summary(Duration::from_secs(4), None, None, true);
+        serde_json::to_value(summary).unwrap()
+    };
+    assert_eq!(summary(&tally)["failover_gap_ms"], 300.0);
+    assert_eq!(summary(&tally)["failed_in_failover"], 1);
+    tally.add(&request(start, 4000, Err("refused")));
+    assert_eq!(tally.faults().len(), 1, "{:?}", tally.faults());
+    assert_eq!(summary(&tally)["failed_after_failover"], 1);
+}
