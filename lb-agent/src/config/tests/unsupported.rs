@@ -49,15 +49,12 @@ persistence = { timeout = "1m", prefix_v4 = 24, prefix_v6 = 64 }
 sloppy_tcp = true
 [[service.real_server]]
 address = "10.0.0.1"
-max_connections = 100
-min_connections = 50
 [[service]]
 name = "turns"
 listen = ["192.0.2.10:82"]
 protocol = "udp"
 mode = "dr"
 scheduler = "rr"
-one_packet = true
 [[service.real_server]]
 address = "10.0.0.1"
 [[service]]
@@ -258,13 +255,25 @@ fn each_key_of_vrrp_that_is_not_built_is_refused_at_its_place() {
 }
 
 #[test]
+fn what_takes_a_scheduler_that_counts_is_accepted_with_one() {
+    let one_packet = "scheduler = \"rr\"\none_packet = true\n";
+    let limits = "sloppy_tcp = true\n[[service.real_server]]\naddress = \"10.0.0.9\"\nmax_connections = 100\nmin_connections = 50\n";
+    let text = BUILT
+        .replace("scheduler = \"rr\"\n", one_packet)
+        .replace("sloppy_tcp = true\n", limits);
+    let services = loaded(&text)
+        .unwrap_or_else(|report| panic!("{report}"))
+        .config
+        .services;
+    assert!(services.iter().any(|service| service.one_packet));
+    let mut real_servers = services.iter().flat_map(|service| &service.real_servers);
+    assert!(real_servers.any(|real_server| real_server.max_connections == 100));
+}
+
+#[test]
 fn faults_and_what_is_not_built_are_reported_together() {
     let text = BUILT.replace("level = \"debug\"", "level = \"debag\"");
-    let text = text.replacen(
-        "mode = \"dr\"",
-        "mode = \"dr\"\nsuspend_checks_in_backup = true",
-        1,
-    );
+    let text = format!("{text}\n[sync]\npeers = [\"192.0.2.9\"]\nkey_file = \"/k\"\n");
     let report = loaded(&text).expect_err("faulty");
     assert_eq!(report.errors.len(), 2, "{report}");
 }
