@@ -1,4 +1,4 @@
-//! Builds the BPF programs and leaves them as `lb` (XDP) and `fence` (TC) in `OUT_DIR`, from where the agent embeds them.
+//! Builds the BPF programs and leaves them as `lb` (XDP), `fence` and `probe` (TC) in `OUT_DIR`, from where the agent embeds them.
 //!
 //! The compiler and the linker are those that `cargo xtask setup` chose and noted in `target/tools/ebpf-toolchain`.
 //! `AYA_BUILD_SKIP=1` builds without them (for documentation and `cargo check`): the embedded object is empty then.
@@ -42,7 +42,7 @@ fn build() -> anyhow::Result<()> {
         .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
     {
         let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is not set")?);
-        for object in ["lb", "fence"] {
+        for object in ["lb", "fence", "probe"] {
             fs::write(out.join(object), []).context("write an empty object")?;
         }
         return Ok(());

@@ -17,6 +17,7 @@ pub mod fragment;
 pub mod hash;
 pub mod key;
 pub mod layout;
+pub mod probe;
 pub mod reason;
 pub mod route;
 pub mod service;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use lb_agent::config::{HttpRequest, StatusRange};
 use lb_agent::health::{
-    Driver, Kind, Probe, Spec, State, Status, Target, TargetId, Timing, driver, http,
+    Driver, Kind, Origin, Probe, Spec, State, Status, Target, TargetId, Timing, driver, http,
 };
 use lb_tests::director::{Director, real_server, service};
 use lb_tests::figures::{self, Figure};
@@ -95,7 +95,7 @@ fn measure(kind: Kind) -> Result<Measured> {
                 probe: Probe {
                     address: to.ip(),
                     port: to.port(),
-                    source: None,
+                    origin: Origin::default(),
                     kinds: [kind.clone()].into(),
                 },
                 timing: Timing {

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
 use lb_common::{Backend, BackendState, Counter, LAYOUT_VERSION, Service, layout::map};
 use lb_tests::director::{Director, LAB_CONFIG, answers, interface, real_server, service};
-use lb_tests::echo::Echo;
 use nix::sys::signal::Signal;
 
 const UDP: &str = "
@@ -210,9 +209,9 @@ fn send(director: &Director, own: &str, target: &str, hops: u32, count: usize, l
 
 #[test]
 fn packets_and_bytes_grow_by_what_was_sent() {
+    // Nobody answers: to an answer after the socket is closed the client's kernel sends an ICMP error, which goes to the
+    // real server and is counted as well.
     let director = Director::up(UDP).unwrap();
-    let _echoes = ["10.1.0.100:53", "[fd00:1::100]:53"]
-        .map(|vip| Echo::udp(director.lab.node("rs1"), vip.parse().unwrap()).unwrap());
     let mut expected = (0, 0);
     for (own, target, headers) in [
         ("10.1.0.101:0", "10.1.0.100:53", 14 + 20 + 8),

@@ -58,16 +58,20 @@ pub struct Seen {
 }
 
 impl Drains {
-    /// A real server is to be drained from now on, or with another silence than before.
+    /// A real server is to be drained from now on. A drain that goes on does so, with this silence.
     pub fn begin(&mut self, service: &str, real_server: &str, silence: Duration, now: Instant) {
         let key = (service.to_owned(), real_server.to_owned());
-        let drain = self.0.entry(key).or_insert(Drain {
+        let fresh = Drain {
             began: now,
             silence,
             connections: None,
             end: None,
-        });
-        drain.silence = silence;
+        };
+        let drain = self.0.entry(key).or_insert_with(|| fresh.clone());
+        match drain.end {
+            Some(_) => *drain = fresh,
+            None => drain.silence = silence,
+        }
     }
 
     /// It is not to be drained any more.
@@ -215,6 +219,18 @@ mod tests {
             ends(&[(1, seen(Some(2))), (2, dead)])[1],
             Some(End::Dead { lost: 2 })
         );
+    }
+
+    #[test]
+    fn one_that_was_drained_may_be_drained_again() {
+        let began = Instant::now();
+        let mut drains = Drains::default();
+        for round in 0..2 {
+            drains.begin("web", "192.0.2.1:80", Duration::ZERO, began);
+            assert!(drains.go_on());
+            let ended = drains.look(began, |_, _, _| seen(Some(0)));
+            assert_eq!(ended.len(), 1, "round {round}");
+        }
     }
 
     #[test]

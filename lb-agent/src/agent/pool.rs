@@ -10,7 +10,7 @@ use crate::{
         Desired, Device, RealServer,
         xdp::{Demand, Inheritance},
     },
-    health::{Event, KindError, Maker, Target, TargetId},
+    health::{Event, KindError, Maker, Target, TargetId, detour::Steerer},
     network::{HostAddresses, NextHops},
     script::{Runner, ScriptError},
 };
@@ -40,6 +40,7 @@ pub use word::{Stance, Word};
 #[derive(Debug)]
 pub struct Pool {
     services: Vec<PoolService>,
+    steerer: Steerer,
 }
 
 /// Addresses of the host itself that the service table has room for, besides those of services.
@@ -96,7 +97,8 @@ impl Pool {
     /// # Errors
     /// Where a check or a command cannot be made ready.
     pub fn new(config: &Config, runner: &Runner) -> Result<Self, PoolError> {
-        let mut targets = Targets::new(Maker::new(config, runner));
+        let steerer = Steerer::default();
+        let mut targets = Targets::new(Maker::new(config, runner), steerer.clone());
         let commands = Commands {
             settings: &config.scripts,
             runner,
@@ -106,7 +108,7 @@ impl Pool {
             .iter()
             .map(|service| PoolService::new(service, &config.vrrp, &mut targets, &commands))
             .collect::<Result<_, _>>()?;
-        let mut pool = Self { services };
+        let mut pool = Self { services, steerer };
         pool.judge_anew();
         Ok(pool)
     }
@@ -203,6 +205,19 @@ impl Pool {
         let addresses: BTreeSet<IpAddr> =
             self.forwarded().flat_map(PoolService::addresses).collect();
         addresses.into_iter().collect()
+    }
+
+    /// Who sees to checks by way of the virtual address; `None`: there is no such check.
+    pub fn steerer(&self) -> Option<&Steerer> {
+        let mut targets = self
+            .services
+            .iter()
+            .flat_map(|service| &service.real_servers);
+        let by_vip = |one: &PoolRealServer| {
+            let target = one.target.as_ref();
+            target.is_some_and(|target| target.spec.probe.origin.detour.is_some())
+        };
+        targets.any(by_vip).then_some(&self.steerer)
     }
 
     /// What the tables take at most.

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     config::{self, Config},
+    datapath::probe::Probes,
     vrrp::shell::{NewsSink, Numbers, Sinks, Vrrp, Watches},
 };
 use std::{collections::BTreeSet, net::IpAddr, path::Path, sync::Arc};
@@ -70,6 +71,10 @@ impl Agent {
                     .to_owned(),
             );
         }
+        let probes = match (&self.probes, pool.steerer()) {
+            (None, Some(_)) => Some(Probes::load().map_err(|error| refused(&error))?),
+            _ => None,
+        };
         let tracked =
             trackers::trackers(&config, &self.scripts).map_err(|error| refused(&error))?;
         let news = telling::sink(&config, &self.scripts, self.notifier.notices(), |_| {})
@@ -113,6 +118,11 @@ impl Agent {
         pool.renumber(&config.vrrp, &numbers);
         pool.take_over(&self.pool);
         pool.recall(self.operator.words());
+        let probes = probes.or(self.probes.take());
+        self.probes = pool.steerer().zip(probes).map(|(steerer, probes)| {
+            steerer.set(probes.table());
+            probes
+        });
         self.terms.follow(&config);
         let addresses: Vec<IpAddr> = pool
             .addresses()
@@ -126,6 +136,7 @@ impl Agent {
         self.enough.send_replace(Arc::new(pool.enough()));
         (self.pool, self.numbers, self.config) = (pool, numbers, config);
         self.news = news;
+        self.follow_probes();
         self.is_dirty = true;
         Ok(vec![format!(
             "reloaded: {} services, {} VRRP instances",

@@ -25,7 +25,10 @@ use super::{
 use crate::{
     config::Config,
     control::server::{Asked, Server, ServerError},
-    datapath::xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
+    datapath::{
+        probe::Probes,
+        xdp::{self, AttachError, Datapath, DatapathError, Pins, PinsError},
+    },
     health,
     mail::{MailError, Mailer},
     network::{Netlink, NetworkError, NextHop, Resolver, ResolverOptions},
@@ -160,6 +163,14 @@ async fn start_serving(config: Config, path: &Path, bpffs: &Path) -> Result<Agen
     let mail = mail
         .map(|mail| Mailer::spawn(mail, &config.router_id))
         .transpose()?;
+    let probes = match pool.steerer() {
+        Some(steerer) => {
+            let probes = Probes::load().map_err(DatapathError::Load)?;
+            steerer.set(probes.table());
+            Some(probes)
+        }
+        None => None,
+    };
     let mut terms = Terms::new(&config);
     let netlink = Netlink::open()?;
     let resolver = Resolver::start(ResolverOptions::default()).await?;
@@ -270,7 +281,7 @@ async fn start_serving(config: Config, path: &Path, bpffs: &Path) -> Result<Agen
     } = served;
     let targets = pool.targets_while(&held.borrow_and_update());
     let checks = health::Driver::spawn(targets, sender, CancellationToken::new());
-    let agent = Agent {
+    let mut agent = Agent {
         path: path.to_owned(),
         pins,
         numbers,
@@ -289,6 +300,7 @@ async fn start_serving(config: Config, path: &Path, bpffs: &Path) -> Result<Agen
         vrrp,
         fencing,
         checks,
+        probes,
         scripts,
         notifier,
         mail,
@@ -312,6 +324,7 @@ async fn start_serving(config: Config, path: &Path, bpffs: &Path) -> Result<Agen
         _lock: lock,
         config,
     };
+    agent.follow_probes();
     tracing::info!(services = agent.pool.services().len(), "ready");
     Ok(agent)
 }

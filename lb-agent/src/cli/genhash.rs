@@ -2,6 +2,7 @@
 
 use super::output;
 use crate::health::{
+    Origin,
     deadline::Deadline,
     http::{self, Answer},
     https,
@@ -67,14 +68,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let answer = runtime.block_on(async {
         let deadline = Deadline::after(args.timeout);
         if !is_https {
-            return Ok(http::check(to, None, &request, &deadline).await?);
+            return Ok(http::check(to, &Origin::default(), &request, &deadline).await?);
         }
         let protocol = match args.http2 {
             true => Protocol::Http2,
             false => Protocol::Http1,
         };
         let request = https::Request::new(request, args.sni.as_deref(), Verify::Nothing, protocol)?;
-        anyhow::Ok(https::check(to, None, &request, &deadline).await?)
+        anyhow::Ok(https::check(to, &Origin::default(), &request, &deadline).await?)
     })?;
     let Answer { status, body } = answer;
     let body = body.context("no body was read")?;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::context::{Context, Problem};
 use super::model::{
     Config, Datapath, Listen, MailEvent, Mode, NatSource, Protocol, RealServer, Scheduler, Service,
-    SyncGroup, Via, Vrrp,
+    SyncGroup, Vrrp,
 };
 
 /// A key, whether a value of it is not supported, and what to call that.
@@ -51,12 +51,6 @@ const SERVICE: &[Rule<Service>] = &[
 const REAL_SERVER: &[Rule<RealServer>] = &[
     ("max_connections", |r| r.max_connections != 0, "limits of connections"),
     ("min_connections", |r| r.min_connections != 0, "limits of connections"),
-];
-
-/// Keys of a check, written on the real server or on its service.
-#[rustfmt::skip]
-const CHECK: &[Rule<RealServer>] = &[
-    ("check.via", |r| r.check.via != Via::Direct, "checks through the virtual address"),
 ];
 
 fn mails_about_vrrp(config: &Config) -> bool {
@@ -139,14 +133,6 @@ impl Refused<'_> {
             let own = format!("{path}.real_server.{}", real_server.endpoint());
             for (key, _, what) in REAL_SERVER.iter().filter(|(_, met, _)| met(real_server)) {
                 self.at(&format!("{own}.{key}"), what);
-            }
-            for (key, _, what) in CHECK.iter().filter(|(_, met, _)| met(real_server)) {
-                let own = format!("{own}.{key}");
-                let whose = match self.cx.is_written(&own) {
-                    true => own,
-                    false => format!("{path}.{key}"),
-                };
-                self.at(&whose, what);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod desired;
 pub mod fence;
+pub mod probe;
 pub mod xdp;
 
 pub use desired::{Desired, Device, FlowRules, NextHop, RealServer, Service, TunnelSource};

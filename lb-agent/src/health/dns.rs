@@ -3,11 +3,12 @@
 //! As in keepalived any answer with RCODE 0 is good, also one without a record of the type that was asked for: what is
 //! asked is whether the server serves.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use socket2::{Protocol, Type};
 
 use super::deadline::Deadline;
+use super::detour::Origin;
 use super::probe::Fault;
 use super::{net, udp};
 use crate::config::DnsType;
@@ -147,7 +148,7 @@ fn code(record: DnsType) -> u16 {
 /// Where there is none, or it is an error.
 pub async fn check(
     to: SocketAddr,
-    from: Option<IpAddr>,
+    from: &Origin,
     query: &Query,
     deadline: &Deadline,
 ) -> Result<(), Error> {
@@ -174,11 +175,11 @@ pub async fn check(
 
 async fn ask(
     to: SocketAddr,
-    from: Option<IpAddr>,
+    from: &Origin,
     query: &Query,
     deadline: &Deadline,
 ) -> Result<u16, net::Error> {
-    let socket = net::datagrams(to, from, Type::DGRAM, Protocol::UDP)?;
+    let socket = net::datagrams(to, from, Type::DGRAM, Protocol::UDP, deadline)?;
     let [high, low, ..] = net::token().to_be_bytes();
     let id = u16::from_be_bytes([high, low]);
     socket.send(&query.message(id)).await?;

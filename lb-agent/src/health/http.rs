@@ -10,12 +10,13 @@ mod answer;
 mod http1;
 mod http2;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::deadline::{Deadline, Late};
+use super::detour::Origin;
 use super::net::{self, ConnectError, Purpose};
 use super::probe::Fault;
 use super::tls::{self, Protocol};
@@ -149,7 +150,7 @@ impl Request {
 /// Where the answer is not what was wished for, or there is none.
 pub async fn check(
     to: SocketAddr,
-    from: Option<IpAddr>,
+    from: &Origin,
     request: &Request,
     deadline: &Deadline,
 ) -> Result<Answer, Error> {

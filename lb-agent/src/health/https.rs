@@ -1,8 +1,9 @@
 //! HTTPS: what [`http`](super::http) asks, over TLS, with HTTP/1.1 or HTTP/2.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::deadline::Deadline;
+use super::detour::Origin;
 use super::http::{self, Answer, Error};
 use super::net::{self, Purpose};
 use super::tls::{NameError, Protocol, Tls, Verify};
@@ -40,7 +41,7 @@ impl Request {
 /// Where the answer is not what was wished for, or there is none.
 pub async fn check(
     to: SocketAddr,
-    from: Option<IpAddr>,
+    from: &Origin,
     request: &Request,
     deadline: &Deadline,
 ) -> Result<Answer, Error> {

@@ -4,6 +4,7 @@
 //! changes.
 
 pub mod deadline;
+pub mod detour;
 pub mod dns;
 pub mod driver;
 pub mod fsm;
@@ -19,6 +20,7 @@ pub mod tcp;
 pub mod tls;
 pub mod udp;
 
+pub use detour::Origin;
 pub use driver::{Driver, Event, Run, Spec, Status, Target, TargetId};
 pub use fsm::{Outcome, State, Timing};
 pub use kind::{Kind, KindError, Maker, Whose};

@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use super::deadline::{Deadline, Late};
+use super::detour::{Conversation, Detour, Origin, Tunnel};
 
 /// What the network, or this host, has against it.
 #[derive(Debug, thiserror::Error)]
@@ -125,12 +126,12 @@ pub enum Purpose {
 /// In words for the operator.
 pub async fn connect(
     to: SocketAddr,
-    from: Option<IpAddr>,
+    from: &Origin,
     purpose: Purpose,
     deadline: &Deadline,
 ) -> Result<TcpStream, ConnectError> {
     let connected = async {
-        let socket = stream_socket(to, from, purpose)?;
+        let socket = stream_socket(to, from, purpose, deadline)?;
         let connecting = TcpSocket::from_std_stream(socket.into()).connect(to);
         let stream = deadline.limit("answer", connecting).await??;
         deadline.note(|| match stream.local_addr() {
@@ -144,7 +145,12 @@ pub async fn connect(
         .map_err(|source| ConnectError { to, source })
 }
 
-fn stream_socket(to: SocketAddr, from: Option<IpAddr>, purpose: Purpose) -> Result<Socket, Error> {
+fn stream_socket(
+    to: SocketAddr,
+    from: &Origin,
+    purpose: Purpose,
+    deadline: &Deadline,
+) -> Result<Socket, Error> {
     let socket = Socket::new(
         Domain::for_address(to),
         Type::STREAM.nonblocking(),
@@ -155,7 +161,10 @@ fn stream_socket(to: SocketAddr, from: Option<IpAddr>, purpose: Purpose) -> Resu
         Purpose::GiveUp => socket.set_tcp_quickack(false)?,
     }
     socket.set_linger(Some(Duration::ZERO))?;
-    if let Some(from) = from {
+    if let Some(detour) = &from.detour {
+        bind(&socket, local_address(to, from.address)?)?;
+        steer(&socket, to, detour, Protocol::TCP, deadline)?;
+    } else if let Some(from) = from.address {
         // The port is chosen at connect: free for this destination, not free on the whole host.
         setsockopt(&socket, sockopt::IpBindAddressNoPort, &true).map_err(io::Error::from)?;
         bind(&socket, from)?;
@@ -169,9 +178,10 @@ fn stream_socket(to: SocketAddr, from: Option<IpAddr>, purpose: Purpose) -> Resu
 /// In words for the operator.
 pub(super) fn datagrams(
     to: SocketAddr,
-    from: Option<IpAddr>,
+    from: &Origin,
     kind: Type,
     protocol: Protocol,
+    deadline: &Deadline,
 ) -> Result<UdpSocket, Error> {
     let socket = Socket::new(Domain::for_address(to), kind.nonblocking(), Some(protocol)).map_err(
         |source| match source.kind() {
@@ -179,7 +189,10 @@ pub(super) fn datagrams(
             _ => source.into(),
         },
     )?;
-    if let Some(from) = from {
+    if let Some(detour) = &from.detour {
+        bind(&socket, local_address(to, from.address)?)?;
+        steer(&socket, to, detour, protocol, deadline)?;
+    } else if let Some(from) = from.address {
         bind(&socket, from)?;
     }
     match to {
@@ -189,6 +202,48 @@ pub(super) fn datagrams(
     .map_err(io::Error::from)?;
     socket.connect(&to.into())?;
     Ok(UdpSocket::from_std(socket.into())?)
+}
+
+/// The address to speak from, which the kernel would choose at connect: too late to say whose packets they are.
+fn local_address(to: SocketAddr, configured: Option<IpAddr>) -> Result<IpAddr, Error> {
+    if let Some(address) = configured {
+        return Ok(address);
+    }
+    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
+    // Nothing is sent by it.
+    socket.connect(&to.into())?;
+    match socket.local_addr()?.as_socket() {
+        Some(local) => Ok(local.ip()),
+        None => Err(Error::NoLocalAddress),
+    }
+}
+
+/// Has the packets of a socket, bound already, take their way by the virtual address.
+fn steer(
+    socket: &Socket,
+    to: SocketAddr,
+    detour: &Detour,
+    protocol: Protocol,
+    deadline: &Deadline,
+) -> Result<(), Error> {
+    let local = socket.local_addr()?.as_socket();
+    let local = local.ok_or(Error::NoLocalAddress)?;
+    let conversation = Conversation {
+        local,
+        peer: to,
+        protocol: u8::try_from(i32::from(protocol)).unwrap_or_default(),
+        address: detour.address,
+        tunnel: match detour.tunnel {
+            Tunnel::None => None,
+            Tunnel::From(source) => Some(source.unwrap_or(local.ip())),
+        },
+        within: deadline.left(),
+    };
+    let steered = detour.steerer.steer(&conversation);
+    // A want of this host's, whatever it is: nothing is said about the server.
+    steered.map_err(|source| Error::Shortage { source })?;
+    deadline.note(|| format!("by way of {}", detour.address));
+    Ok(())
 }
 
 /// A number that others cannot guess, to know an answer by.

@@ -50,7 +50,13 @@ async fn echo(to: IpAddr, from: Option<IpAddr>, deadline: &Deadline) -> Result<(
         IpAddr::V4(_) => (V4, Protocol::ICMPV4),
         IpAddr::V6(_) => (V6, Protocol::ICMPV6),
     };
-    let socket = net::datagrams(SocketAddr::new(to, 0), from, Type::RAW, protocol)?;
+    let socket = net::datagrams(
+        SocketAddr::new(to, 0),
+        &from.into(),
+        Type::RAW,
+        protocol,
+        deadline,
+    )?;
     let token = net::token().to_be_bytes();
     socket.send(&message(request, token)).await?;
     let replied = async {

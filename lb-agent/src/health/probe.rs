@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deadline::Deadline;
+use super::detour::Origin;
 use super::fsm::Outcome;
 use super::kind::Kind;
 use super::{dns, http, https, misc, net, ping, smtp, tcp, udp};
@@ -21,8 +22,8 @@ pub struct Probe {
     pub address: IpAddr,
     /// Where, in host byte order.
     pub port: u16,
-    /// The local address to speak from; `None`: the kernel's choice.
-    pub source: Option<IpAddr>,
+    /// Where from, and which way.
+    pub origin: Origin,
     /// How. All must pass.
     pub kinds: Arc<[Kind]>,
 }
@@ -68,7 +69,7 @@ impl Probe {
     /// The weight that was found, if this kind finds one.
     async fn run_kind(&self, kind: &Kind, deadline: &Deadline) -> Result<Option<u16>, Outcome> {
         let to = SocketAddr::new(self.address, self.port);
-        let from = self.source;
+        let from = &self.origin;
         match kind {
             Kind::Tcp => tcp::check(to, from, deadline).await.map_err(outcome)?,
             Kind::Http(requests) => {
@@ -88,7 +89,7 @@ impl Probe {
             Kind::Smtp { helo } => smtp::check(to, from, helo, deadline)
                 .await
                 .map_err(outcome)?,
-            Kind::Ping => ping::check(self.address, from, deadline)
+            Kind::Ping => ping::check(self.address, from.address, deadline)
                 .await
                 .map_err(outcome)?,
             Kind::Dns(query) => dns::check(to, from, query, deadline)

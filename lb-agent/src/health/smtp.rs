@@ -2,7 +2,7 @@
 //!
 //! What a server can make the agent read is bounded: [`MAX_LINE_BYTES`] a line and [`MAX_LINES`] lines a reply.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
@@ -10,6 +10,7 @@ use tokio::io::{
 use tokio::net::TcpStream;
 
 use super::deadline::{Deadline, Late};
+use super::detour::Origin;
 use super::net::{self, ConnectError, Purpose};
 use super::probe::Fault;
 
@@ -94,7 +95,7 @@ impl Fault for Error {
 /// At the first step that does not go as it should.
 pub async fn check(
     to: SocketAddr,
-    from: Option<IpAddr>,
+    from: &Origin,
     helo: &str,
     deadline: &Deadline,
 ) -> Result<(), Error> {

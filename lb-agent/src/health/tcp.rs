@@ -16,20 +16,17 @@
 //! What it does not show: that the application is well. A process that hangs while its kernel still queues connections
 //! passes; one whose queue is full does not. Checks that speak the service's protocol are for that.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::deadline::Deadline;
+use super::detour::Origin;
 use super::net::{ConnectError, Purpose, connect};
 
 /// Connects to `to`, from `from` where given, and closes.
 ///
 /// # Errors
 /// Where no connection came about.
-pub async fn check(
-    to: SocketAddr,
-    from: Option<IpAddr>,
-    deadline: &Deadline,
-) -> Result<(), ConnectError> {
+pub async fn check(to: SocketAddr, from: &Origin, deadline: &Deadline) -> Result<(), ConnectError> {
     // Closing is what sends the reset.
     connect(to, from, Purpose::GiveUp, deadline).await.map(drop)
 }

@@ -5,13 +5,14 @@
 //! what is left for the run, is waited for it. Linux sends such words at most once a second to one asker
 //! (`icmp_ratelimit`): a check that is made more often may miss some of them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Protocol, Type};
 use tokio::net::UdpSocket;
 
 use super::deadline::Deadline;
+use super::detour::Origin;
 use super::net;
 use super::probe::Fault;
 
@@ -84,7 +85,7 @@ fn shown(bytes: &[u8]) -> String {
 /// Where it is not what was wished for.
 pub async fn check(
     to: SocketAddr,
-    from: Option<IpAddr>,
+    from: &Origin,
     exchange: &Exchange,
     deadline: &Deadline,
 ) -> Result<(), Error> {
@@ -105,11 +106,11 @@ pub async fn check(
 
 async fn ask(
     to: SocketAddr,
-    from: Option<IpAddr>,
+    from: &Origin,
     exchange: &Exchange,
     deadline: &Deadline,
 ) -> Result<Vec<u8>, net::Error> {
-    let socket = net::datagrams(to, from, Type::DGRAM, Protocol::UDP)?;
+    let socket = net::datagrams(to, from, Type::DGRAM, Protocol::UDP, deadline)?;
     socket.send(&exchange.send).await?;
     let answer = receive(&socket, MAX_ANSWER_BYTES);
     if !exchange.expect.is_empty() {

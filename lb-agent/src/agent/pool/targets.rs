@@ -2,8 +2,11 @@
 
 use super::PoolError;
 use crate::{
-    config::{RealServer, Service},
-    health::{Maker, Probe, Spec, State, Target, TargetId, Timing, Whose},
+    config::{Mode, RealServer, Service, Via},
+    health::{
+        Maker, Origin, Probe, Spec, State, Target, TargetId, Timing, Whose,
+        detour::{Detour, Steerer, Tunnel},
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -15,15 +18,17 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Targets {
     maker: Maker,
+    steerer: Steerer,
     known: BTreeMap<SocketAddr, Vec<Target>>,
     next: u32,
 }
 
 impl Targets {
-    /// None yet; `maker` makes their checks ready.
-    pub(super) fn new(maker: Maker) -> Self {
+    /// None yet; `maker` makes their checks ready, `steerer` sees to those by way of the virtual address.
+    pub(super) fn new(maker: Maker, steerer: Steerer) -> Self {
         Self {
             maker,
+            steerer,
             known: BTreeMap::new(),
             next: 0,
         }
@@ -57,7 +62,10 @@ impl Targets {
         let probe = Probe {
             address: check.address,
             port: check.port,
-            source: check.source_address,
+            origin: Origin {
+                address: check.source_address,
+                detour: self.detour(service, real_server),
+            },
             kinds,
         };
         let timing = Timing {
@@ -76,6 +84,22 @@ impl Targets {
             Spec { probe, timing },
             initial,
         )))
+    }
+
+    /// The way by the virtual address, where that is wished.
+    fn detour(&self, service: &Service, real_server: &RealServer) -> Option<Detour> {
+        let Via::Vip = real_server.check.via else {
+            return None;
+        };
+        let tunnel = match service.mode {
+            Mode::Tun => Tunnel::From(service.tun_source.map(|source| source.network())),
+            Mode::Dr | Mode::Nat | Mode::Local => Tunnel::None,
+        };
+        Some(Detour {
+            address: service.address_like(real_server.address)?,
+            tunnel,
+            steerer: self.steerer.clone(),
+        })
     }
 
     fn shared(&mut self, address: IpAddr, spec: Spec, initial: State) -> Target {

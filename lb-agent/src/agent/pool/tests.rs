@@ -348,7 +348,11 @@ fn every_key_of_a_check_reaches_what_is_made_of_it() {
     assert_eq!(spec.timing, timing);
     let address = |last| IpAddr::from([192, 0, 2, last]);
     assert_eq!(
-        (spec.probe.address, spec.probe.port, spec.probe.source),
+        (
+            spec.probe.address,
+            spec.probe.port,
+            spec.probe.origin.address
+        ),
         (address(99), 81, Some(address(1)))
     );
 }

@@ -148,6 +148,14 @@ impl Scheduler {
     }
 }
 
+impl Service {
+    /// The first of its addresses that is of the family of this one.
+    pub fn address_like(&self, other: IpAddr) -> Option<IpAddr> {
+        let mut addresses = self.listen.addresses().iter().map(SocketAddr::ip);
+        addresses.find(|address| address.is_ipv4() == other.is_ipv4())
+    }
+}
+
 /// Clients that stay with their real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Persistence {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::config::context::{Context, Problem};
 use crate::config::model::{
-    Datapath, Endpoint, Listen, Mode, NatSource, Protocol, RealServer, Scheduler, Service, Via,
+    CheckKind, Datapath, Endpoint, Listen, Mode, NatSource, Protocol, RealServer, Scheduler,
+    Service, Via,
 };
 
 /// Reports every rule that a service breaks.
@@ -269,12 +270,56 @@ impl Rules<'_> {
                 problem.expected("`direct`, or mode dr or tun"),
             );
         }
+        if check.via == Via::Vip {
+            self.by_vip(index, real_server);
+        }
         if let Some(source) = check.source_address
             && source.is_ipv4() != check.address.is_ipv4()
         {
             let message = format!("{source} cannot reach {}, which is checked", check.address);
             let problem = Problem::new(message).expected("an address of the same family");
             self.cx.error_at(&written("source_address"), problem);
+        }
+    }
+
+    /// What cannot take the way by the virtual address.
+    fn by_vip(&self, index: usize, real_server: &RealServer) {
+        let check = &real_server.check;
+        let refuse = |key: &str, message: String, expected: &str| {
+            let key = self.written_for(index, key);
+            let problem = Problem::new(message).expected(expected);
+            self.cx.error_at(&key, problem);
+        };
+        if self.service.address_like(real_server.address).is_none() {
+            let message = format!(
+                "no address of the service is of the family of {}",
+                real_server.address
+            );
+            refuse(
+                "check.via",
+                message,
+                "`direct`, or such an address in `listen`",
+            );
+        }
+        if check.address != real_server.address {
+            let message =
+                "a check by way of the virtual address goes to the real server".to_owned();
+            refuse(
+                "check.address",
+                message,
+                "no `address`, or `via = \"direct\"`",
+            );
+        }
+        for kind in &check.kinds {
+            if matches!(kind, CheckKind::Ping | CheckKind::Misc { .. }) {
+                let key = format!("check.{}", kind.key());
+                let message = "cannot be made by way of the virtual address".to_owned();
+                refuse(
+                    &key,
+                    message,
+                    "`via = \"direct\"`, or another kind of check",
+                );
+            }
         }
     }
 

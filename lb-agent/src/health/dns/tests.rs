@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::health::Origin;
 use crate::health::{Kind, Outcome, Probe};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ async fn judged(
     let outcome = Probe {
         address: to.ip(),
         port: to.port(),
-        source: None,
+        origin: Origin::default(),
         kinds,
     }
     .run(timeout)
@@ -139,7 +140,7 @@ async fn a_closed_port_refuses() {
     let outcome = Probe {
         address: to.ip(),
         port: to.port(),
-        source: None,
+        origin: Origin::default(),
         kinds,
     }
     .run(PATIENCE)

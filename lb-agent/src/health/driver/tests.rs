@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::health::Kind;
+use crate::health::Origin;
 
 /// How long a condition is waited for before a test fails.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -16,7 +17,7 @@ fn spec(to: SocketAddr) -> Spec {
         probe: Probe {
             address: to.ip(),
             port: to.port(),
-            source: None,
+            origin: Origin::default(),
             kinds: [Kind::Tcp].into(),
         },
         timing: Timing {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::StatusRange;
+use crate::health::Origin;
 use crate::health::{Kind, Outcome, Probe};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -71,7 +72,7 @@ async fn run(to: SocketAddr, requests: &[HttpRequest], timeout: Duration) -> Out
     let probe = Probe {
         address: to.ip(),
         port: to.port(),
-        source: None,
+        origin: Origin::default(),
         kinds: [Kind::Http(requests.collect())].into(),
     };
     probe.run(timeout).await
@@ -308,7 +309,7 @@ async fn the_request_comes_from_the_source_address() {
     let probe = Probe {
         address: to.ip(),
         port: to.port(),
-        source: Some(from.into()),
+        origin: Some(from.into()).into(),
         kinds: [Kind::Http(vec![
             Request::new(&wanted()).expect("a good request"),
         ])]

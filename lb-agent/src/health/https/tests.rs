@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::config::{HttpRequest, StatusRange};
+use crate::health::Origin;
 use crate::health::tls::Trust;
 use crate::health::{Kind, Outcome, Probe};
 
@@ -156,7 +157,7 @@ async fn run(to: SocketAddr, request: Request) -> Outcome {
     let probe = Probe {
         address: to.ip(),
         port: to.port(),
-        source: None,
+        origin: Origin::default(),
         kinds,
     };
     probe.run(PATIENCE).await
@@ -327,7 +328,7 @@ async fn a_server_that_never_shakes_hands_is_late() {
     let probe = Probe {
         address: to.ip(),
         port: to.port(),
-        source: None,
+        origin: Origin::default(),
         kinds,
     };
     let words = format!("TLS with {to}: no answer within 200ms");

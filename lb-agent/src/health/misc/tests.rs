@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{Scripts, User};
+use crate::health::Origin;
 use crate::health::{Kind, Outcome, Probe};
 use crate::script::Runner;
 
@@ -30,7 +31,7 @@ async fn run(text: &str, verdict: Verdict, timeout: Duration) -> Outcome {
     let probe = Probe {
         address: [192, 0, 2, 21].into(),
         port: 80,
-        source: None,
+        origin: Origin::default(),
         kinds,
     };
     let outcome = probe.run(timeout).await;
@@ -110,7 +111,7 @@ async fn the_result_does_not_wait_for_one_that_does_not_heed() {
     let probe = Probe {
         address: [192, 0, 2, 21].into(),
         port: 80,
-        source: None,
+        origin: Origin::default(),
         kinds,
     };
     assert!(matches!(
@@ -145,7 +146,7 @@ async fn a_command_that_is_gone_says_nothing_about_the_server() {
     let probe = Probe {
         address: [192, 0, 2, 21].into(),
         port: 80,
-        source: None,
+        origin: Origin::default(),
         kinds,
     };
     assert_eq!(probe.run(PATIENCE).await, Outcome::Passed);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::health::Origin;
 use crate::health::{Kind, Outcome, Probe};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ async fn run(to: SocketAddr, timeout: Duration) -> Outcome {
     Probe {
         address: to.ip(),
         port: to.port(),
-        source: None,
+        origin: Origin::default(),
         kinds,
     }
     .run(timeout)

@@ -9,6 +9,7 @@ use socket2::{Domain, Socket, Type};
 use super::*;
 use crate::health::net::Error;
 use crate::health::{Outcome, Probe};
+use std::net::IpAddr;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -23,7 +24,7 @@ async fn check(to: SocketAddr, from: Option<IpAddr>, timeout: Duration) -> Outco
     let probe = Probe {
         address: to.ip(),
         port: to.port(),
-        source: from,
+        origin: from.into(),
         kinds: [crate::health::Kind::Tcp].into(),
     };
     probe.run(timeout).await
@@ -86,7 +87,7 @@ async fn the_connection_comes_from_the_source_address() {
     let from = Ipv4Addr::new(127, 0, 40, 2);
     let connected = connect(
         to,
-        Some(from.into()),
+        &Some(from.into()).into(),
         Purpose::GiveUp,
         &Deadline::after(PATIENCE),
     )

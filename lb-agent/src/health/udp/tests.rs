@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::health::{Kind, Outcome, Probe};
+use std::net::IpAddr;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -44,7 +45,7 @@ async fn run(
     Probe {
         address: to.ip(),
         port: to.port(),
-        source: from,
+        origin: from.into(),
         kinds,
     }
     .run(timeout)

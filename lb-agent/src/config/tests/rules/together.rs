@@ -127,6 +127,21 @@ fn rules_of_services_hold() {
             "between IPv4 and IPv6",
         ),
         (
+            service("check = { ping = {}, via = \"vip\" }"),
+            "check.ping",
+            "cannot be made by way of the virtual address",
+        ),
+        (
+            service("check = { tcp = {}, via = \"vip\", address = \"10.0.0.9\" }"),
+            "check.address",
+            "goes to the real server",
+        ),
+        (
+            service("check = { tcp = {}, via = \"vip\" }").replace("192.0.2.10", "[2001:db8::10]"),
+            "check.via",
+            "of the family of 10.0.0.1",
+        ),
+        (
             nat(service("check = { tcp = {}, via = \"vip\" }")),
             "check.via",
             "no way in mode nat",
