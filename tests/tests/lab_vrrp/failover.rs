@@ -102,13 +102,13 @@ fn an_orderly_hand_over_loses_no_request() {
     };
     let stream = Stream::start(lab.node("cl1"), &load).unwrap();
     let asked = || {
+        let mut count = 0;
         wait_until(DEADLINE, "requests", || {
             let more = stream.take();
             let failed = more.iter().find(|outcome| outcome.answer.is_err());
             assert!(failed.is_none(), "{failed:?}");
-            (more.len() >= 20)
-                .then_some(())
-                .ok_or(more.len().to_string())
+            count += more.len();
+            (count >= 20).then_some(()).ok_or(count.to_string())
         })
     };
     asked().unwrap();
