@@ -191,7 +191,7 @@ fn ways_with(bucket: *mut Bucket, tag: u64) -> u64 {
 fn lowest(ways: u64) -> usize {
     let only = ways & ways.wrapping_neg();
     // A de Bruijn sequence: each window of three bits is another.
-    let window = (only * 0x17 >> 5) & 7;
+    let window = ((only * 0x17) >> 5) & 7;
     (0x5637_4210_u64 >> (window * 4)) as usize & (WAYS - 1)
 }
 

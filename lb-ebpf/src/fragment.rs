@@ -46,6 +46,10 @@ fn room<N: Network>(frame: Frame, header: &N, protocol: u8) -> Option<*mut Scrat
 }
 
 /// Keeps in mind what became of the first fragment, for [`follow`]. `None`: it could not be kept.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a value would be copied to the stack first"
+)]
 #[inline(always)]
 pub fn keep<N: Network>(frame: Frame, header: &N, protocol: u8, taught: Taught) -> Option<()> {
     let room = room(frame, header, protocol)?;
@@ -117,6 +121,10 @@ pub fn teach_rest<N: Network>(frame: Frame, backend: u32, service: &Service, flo
 }
 
 /// What becomes of a later fragment; `unknown`: of one whose first did not come before it.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a value would be copied to the stack first"
+)]
 #[inline(always)]
 pub fn follow<N: Network>(
     mut packet: Packet<N>,
